@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Starts the example as the README says and asks it over a socket.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+folder=$(mktemp -d)
+setsid env PORT=0 npm start >"$folder/log" 2>&1 & # a group of its own, so that stopping npm stops the server too
+group=$!
+stop() {
+  kill -TERM -- "-$group" 2>/dev/null || true
+  wait "$group" 2>/dev/null || true
+  rm -rf "$folder"
+}
+trap stop EXIT
+
+fail() {
+  printf 'example: %s\n--- what it printed\n' "$1"
+  cat "$folder/log"
+  exit 1
+}
+
+url=
+for _ in $(seq 150); do
+  url=$(grep -om1 'http://127\.0\.0\.1:[0-9]\+' "$folder/log" || true)
+  [ -z "$url" ] || break
+  kill -0 "$group" 2>/dev/null || fail "it stopped before it printed an address"
+  sleep 0.2
+done
+[ -n "$url" ] || fail "it printed no address in 30 s"
+printf 'example: %s\n' "$url"
+
+# ask NAME STATUS PATTERN CURL-ARGUMENTS...: the status, and a pattern among header lines and body
+ask() {
+  local name=$1 status=$2 pattern=$3
+  shift 3
+  curl --silent --show-error --max-time 10 --include "$@" >"$folder/answer" || fail "$name: no answer"
+  head -n 1 "$folder/answer" | grep -q "^HTTP/1\.1 $status " ||
+    { cat "$folder/answer"; fail "$name: not $status"; }
+  tr -d '\r' <"$folder/answer" | grep -qiE "$pattern" ||
+    { cat "$folder/answer"; fail "$name: nothing like $pattern"; }
+  printf 'example: %s: %s\n' "$name" "$status"
+}
+
+ask "a page of it" 200 '^content-type: application/json' "$url/notes"
+ask "no such page" 404 '^x-request-id: .' "$url/nothing"
+ask "a forged host" 400 '^HTTP' --header 'Host: evil.test' "$url/notes"
+
+kill -TERM -- "-$group"
+for _ in $(seq 50); do
+  kill -0 "$group" 2>/dev/null || break
+  sleep 0.2
+done
+! kill -0 "$group" 2>/dev/null || fail "it did not stop in 10 s"
+! curl --silent --max-time 2 --output /dev/null "$url/notes" || fail "it still answers after it was stopped"
+printf 'example: stopped\n'

@@ -1,0 +1,204 @@
+/**
+ * The response on its way out, open for edits: what a `response` phase receives.
+ *
+ * One draft serves every middleware of a stack, so ten edits cost ten writes to
+ * one record and not ten copies of an immutable response.
+ *
+ * @since 0.1.0
+ */
+import * as Cookies from "@effect/platform/Cookies"
+import type * as Headers from "@effect/platform/Headers"
+import type * as HttpBody from "@effect/platform/HttpBody"
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Fields from "./internal/fields.js"
+
+/**
+ * A mutable view of one response.
+ *
+ * - Header names are case-insensitive (RFC 9110 section 5.1).
+ * - Reading never copies; the first write copies once.
+ * - Fields that are lists by definition (`Vary`, `Cache-Control`,
+ *   `WWW-Authenticate`, `Server-Timing`) have a method that merges; use it, and
+ *   what the handler or another middleware said survives.
+ * - A cookie is known by name, domain and path (RFC 6265 section 5.3): two of
+ *   one name on different paths both leave.
+ *
+ * @example
+ * ```ts
+ * import { Middleware } from "effect-middleware"
+ *
+ * const noSniff = Middleware.make({
+ *   name: "NoSniff",
+ *   response: (draft) => {
+ *     draft.set("x-content-type-options", "nosniff")
+ *     draft.vary("accept")
+ *   }
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ResponseDraft {
+  /** The status code (RFC 9110 section 15). */
+  status: number
+  /** The body as it stands; `setBody` replaces it. */
+  readonly body: HttpBody.HttpBody
+  /** The cookies as they stand. */
+  readonly cookies: Cookies.Cookies
+  /** The header fields as they stand, names in lower case. */
+  readonly headers: Headers.Headers
+  /** What `refuse` was last given, if it was called. */
+  readonly refusal: unknown
+  /** The value of a field, or `undefined`. */
+  get(name: string): string | undefined
+  has(name: string): boolean
+  /** Sets a field, replacing what is there. */
+  set(name: string, value: string): void
+  /** Sets a field that the handler has not set. */
+  setIfAbsent(name: string, value: string): void
+  /** Adds to a field that is a comma-separated list (RFC 9110 section 5.3). */
+  append(name: string, value: string): void
+  delete(name: string): void
+  /** Adds to `Vary`; `*` absorbs the rest. */
+  vary(...fields: ReadonlyArray<string>): void
+  /** Adds directives to `Cache-Control`; where two disagree the stricter stays. */
+  cacheControl(directives: string): void
+  /** Adds a challenge to the one `WWW-Authenticate` field (RFC 9110 section 11.6.1). */
+  challenge(challenge: string): void
+  /** Adds a metric to `Server-Timing`. */
+  serverTiming(metric: string): void
+  /**
+   * Sets a cookie. Throws a `CookiesError` on a name, value or attribute that
+   * could not be sent as written.
+   */
+  setCookie(name: string, value: string, options?: Cookies.Cookie["options"]): void
+  /**
+   * Replaces the body; `Content-Type` and `Content-Length` follow it, and a
+   * length that no longer holds is removed.
+   */
+  setBody(body: HttpBody.HttpBody): void
+  /** Replaces the whole response; later edits apply to the new one. */
+  replace(response: HttpServerResponse.HttpServerResponse): void
+  /**
+   * Replaces the whole response by the one `error` stands for
+   * (`HttpServerRespondable`, else 500): for a middleware that learns only on the
+   * way out that the request cannot be answered as the handler meant, such as a
+   * session that could not be saved.
+   */
+  refuse(error: object): void
+}
+
+/** @internal */
+export class Draft implements ResponseDraft {
+  status: number
+  private current: HttpServerResponse.HttpServerResponse
+  private ownHeaders: Record<string, string> | undefined
+  private ownCookies: Cookies.Cookies | undefined
+  private ownBody: HttpBody.HttpBody | undefined
+  private refused: object | undefined
+  /** Set by `refuse`, taken by the kernel, which alone can render it. */
+  unrendered: object | undefined
+
+  constructor(response: HttpServerResponse.HttpServerResponse) {
+    this.current = response
+    this.status = response.status
+  }
+
+  get body() {
+    return this.ownBody ?? this.current.body
+  }
+  get cookies() {
+    return this.ownCookies ?? this.current.cookies
+  }
+  get headers(): Headers.Headers {
+    return this.ownHeaders as Headers.Headers | undefined ?? this.current.headers
+  }
+  get refusal() {
+    return this.refused
+  }
+  get(name: string) {
+    return this.headers[name.toLowerCase()]
+  }
+  has(name: string) {
+    return this.get(name) !== undefined
+  }
+  set(name: string, value: string) {
+    this.write()[name.toLowerCase()] = value
+  }
+  setIfAbsent(name: string, value: string) {
+    if (!this.has(name)) this.set(name, value)
+  }
+  append(name: string, value: string) {
+    const before = this.get(name)
+    this.set(name, before === undefined || before === "" ? value : `${before}, ${value}`)
+  }
+  delete(name: string) {
+    if (this.has(name)) delete this.write()[name.toLowerCase()]
+  }
+  vary(...fields: ReadonlyArray<string>) {
+    this.put("vary", Fields.mergeVary(this.get("vary"), ...fields))
+  }
+  cacheControl(directives: string) {
+    this.put("cache-control", Fields.mergeCacheControl(this.get("cache-control"), directives))
+  }
+  challenge(challenge: string) {
+    this.put("www-authenticate", Fields.mergeChallenges(this.get("www-authenticate"), challenge))
+  }
+  serverTiming(metric: string) {
+    this.put("server-timing", Fields.mergeServerTiming(this.get("server-timing"), metric))
+  }
+  setCookie(name: string, value: string, options?: Cookies.Cookie["options"]) {
+    const cookie = Cookies.unsafeMakeCookie(name, value, options)
+    const cookies = this.cookies.cookies
+    // platform keys by name alone; whatever sits under the name and is another cookie keeps its place
+    const taken = cookies[name]
+    const key = taken === undefined || identity(taken) === identity(cookie) ? name : identity(cookie)
+    this.ownCookies = Cookies.fromReadonlyRecord({ ...cookies, [key]: cookie })
+  }
+  setBody(body: HttpBody.HttpBody) {
+    this.ownBody = body
+    const headers = this.write()
+    if (body.contentType !== undefined) headers["content-type"] = body.contentType
+    if (body.contentLength !== undefined) headers["content-length"] = String(body.contentLength)
+    else delete headers["content-length"]
+  }
+  replace(response: HttpServerResponse.HttpServerResponse) {
+    this.current = response
+    this.status = response.status
+    this.ownHeaders = this.ownCookies = this.ownBody = undefined
+  }
+  refuse(error: object) {
+    this.refused = this.unrendered = error
+  }
+
+  toResponse(): HttpServerResponse.HttpServerResponse {
+    const from = this.current
+    if (
+      this.ownHeaders === undefined && this.ownCookies === undefined && this.ownBody === undefined &&
+      this.status === from.status
+    ) return from
+    // A clone, not platform's constructor: that one would spread the headers again and put back the body's.
+    return Object.assign(Object.create(Object.getPrototypeOf(from)), from, {
+      status: this.status,
+      statusText: this.status === from.status ? from.statusText : undefined,
+      headers: this.headers,
+      cookies: this.cookies,
+      body: this.body
+    })
+  }
+
+  private put(name: string, value: string | undefined) {
+    if (value !== undefined) this.set(name, value)
+  }
+  private write(): Record<string, string> {
+    // `Object.assign` and not a spread: on Node 20 each new key after a spread costs a map migration
+    return this.ownHeaders ??= Object.assign(
+      Object.create(Object.getPrototypeOf(this.current.headers)),
+      this.current.headers
+    )
+  }
+}
+
+const identity = (cookie: Cookies.Cookie) =>
+  Fields.cookieKey(cookie.name, cookie.options?.domain, cookie.options?.path)
