@@ -156,7 +156,7 @@ export default defineConfig(
   },
   {
     files: ["src/internal/**/*.ts"],
-    ignores: ["**/*Store.ts"],
+    ignores: ["**/*Store.ts", ...kernel.map((module) => `src/${module}.ts`)],
     rules: restrict(everywhere, peers(optionalPeers), fibers, pure)
   },
   {

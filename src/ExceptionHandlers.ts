@@ -49,8 +49,10 @@ export interface MustHaveTag<Tag> {
   readonly "the failure this handler takes does not have the tag it stands under": Tag
 }
 type Matching<H extends Handlers> = {
-  readonly [K in keyof H]: H[K] extends (error: infer A, ...rest: never) => unknown
-    ? [A] extends [never] ? unknown : unknown extends A ? unknown : A extends { readonly _tag: K } ? unknown : MustHaveTag<K>
+  readonly [K in keyof H]: H[K] extends (error: infer A, ...rest: never) => unknown ? [A] extends [never] ? unknown
+    : unknown extends A ? unknown
+    : A extends { readonly _tag: K } ? unknown
+    : MustHaveTag<K>
     : unknown
 }
 

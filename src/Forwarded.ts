@@ -16,6 +16,8 @@
  *
  * @since 0.1.0
  */
+import type * as Headers from "@effect/platform/Headers"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import { type Address, parseAddress } from "./internal/address.js"
 import { type Authority, defaultPorts, formatAuthority, parseAuthority, targetAuthority } from "./internal/authority.js"
 import { compileRanges, contains } from "./internal/cidr.js"
@@ -29,6 +31,7 @@ import {
   type Reading,
   readXForwarded
 } from "./internal/forwarded.js"
+import * as Middleware from "./Middleware.js"
 
 /**
  * Which proxies stand before this server.
@@ -52,7 +55,7 @@ export type Trust =
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options<Name extends string = string> {
   readonly trust: Trust
   /** The one family of headers your proxy writes; the other is never read. Default: `"x-forwarded"`. */
   readonly header?: "x-forwarded" | "forwarded" | undefined
@@ -64,7 +67,17 @@ export interface Options {
    * `X-Forwarded-Host`, write `["proto"]`.
    */
   readonly fields?: ReadonlyArray<"proto" | "host" | "port" | "prefix"> | undefined
+  readonly name?: Name | undefined
 }
+
+/**
+ * The client of the current request. Whatever depends on who the client is requires it, so that it cannot stand outside
+ * `Forwarded`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Client extends Middleware.Service("effect-middleware/Forwarded/Client")<Client, ClientInfo>() {}
 
 /**
  * What is known of a request before any header is believed.
@@ -89,7 +102,7 @@ export interface Facts {
  * @since 0.1.0
  * @category models
  */
-export interface Client {
+export interface ClientInfo {
   /** One spelling per address (RFC 5952), IPv4 also for `::ffff:a.b.c.d`; `undefined` when nobody vouches for one. */
   readonly address: string | undefined
   readonly scheme: "http" | "https"
@@ -166,7 +179,7 @@ export const hiddenHeaders: ReadonlyArray<string> = [
  * @since 0.1.0
  * @category policy
  */
-export const policy = (options: Options): (facts: Facts) => Client => {
+export const policy = (options: Options): (facts: Facts) => ClientInfo => {
   const isTrusted = compileTrust(options.trust)
   const read = compileReader(options)
   return (facts) => {
@@ -198,6 +211,64 @@ export const policy = (options: Options): (facts: Facts) => Client => {
       chain.reverse()
     )
   }
+}
+
+/**
+ * Provides `Client`, and hides from what is inside every raw header that tells of it.
+ *
+ * @example
+ * ```ts
+ * import { HttpRouter, HttpServerResponse } from "@effect/platform"
+ * import { Forwarded } from "effect-middleware"
+ * import { Effect } from "effect"
+ *
+ * const app = HttpRouter.empty.pipe(
+ *   HttpRouter.get("/", Effect.map(Forwarded.Client, ({ address }) => HttpServerResponse.text(address ?? "somebody"))),
+ *   Forwarded.middleware({ trust: { proxies: ["10.0.0.0/8"] } })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export const middleware = <const Name extends string = "Forwarded">(
+  options: Options<Name>
+): Middleware.Middleware<Client, never, never, never, Name, Middleware.Phases> => {
+  const identify = policy(options)
+  return Middleware.make({
+    name: options.name ?? "Forwarded" as Name,
+    provides: Client,
+    request: (exchange) => {
+      const client = identify(factsOf(exchange.request))
+      const headers = withoutHidden(exchange.request.headers)
+      if (headers !== exchange.request.headers) exchange.deriveRequest({ headers })
+      return Middleware.Provide(client)
+    }
+  })
+}
+
+const factsOf = (request: HttpServerRequest.HttpServerRequest): Facts => {
+  const { headers, remoteAddress, source, url } = request
+  return {
+    peer: remoteAddress._tag === "Some" ? remoteAddress.value : undefined,
+    // Node's request has its socket, and a socket with TLS says so; a Fetch `Request` has its URL
+    encrypted: source instanceof Request
+      ? source.url.startsWith("https:")
+      : (source as { readonly socket?: { readonly encrypted?: unknown } }).socket?.encrypted === true,
+    header: (name) => headers[name],
+    target: url,
+    host: headers.host ?? headers[":authority"]
+  }
+}
+
+const hidden: ReadonlySet<string> = new Set(hiddenHeaders)
+
+/** The same object where there is nothing to hide, which is each request that passed no proxy. */
+const withoutHidden = (headers: Headers.Headers): Headers.Headers => {
+  if (!hiddenHeaders.some((name) => headers[name] !== undefined)) return headers
+  const kept: Record<string, string> = Object.create(Object.getPrototypeOf(headers))
+  for (const name in headers) if (!hidden.has(name)) kept[name] = headers[name]!
+  return kept as Headers.Headers
 }
 
 const compileTrust = (trust: Trust): (address: Address | undefined, depth: number) => boolean => {
@@ -239,7 +310,7 @@ const compileReader = ({ fields, header = "x-forwarded" }: Options): (header: He
   return readForwarded
 }
 
-const schemes: ReadonlyMap<string, Client["scheme"]> = new Map([
+const schemes: ReadonlyMap<string, ClientInfo["scheme"]> = new Map([
   ["http", "http"],
   ["https", "https"],
   ["ws", "http"],
@@ -248,13 +319,13 @@ const schemes: ReadonlyMap<string, Client["scheme"]> = new Map([
 
 const makeClient = (
   address: Address | undefined,
-  scheme: Client["scheme"],
+  scheme: ClientInfo["scheme"],
   authority: Authority | undefined,
   forwardedPort: string | undefined,
   prefix: string | undefined,
   proxied: boolean,
   chain: ReadonlyArray<string>
-): Client => {
+): ClientInfo => {
   const explicit = authority && (authority.port ?? parsePort(forwardedPort, scheme))
   const port = explicit === defaultPorts[scheme] ? undefined : explicit
   return {

@@ -21,10 +21,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Entropy from "./Entropy.js"
-import { compileExemption, compileGuard } from "./internal/pathPattern.js"
-import type { Make } from "./internal/stackMake.js"
-import type { ResponseDraft } from "./ResponseDraft.js"
-import type { Ended, ErasedApp, ErasedWrap, ExchangeImpl, Phase } from "./Stack.js"
+import type { Ended, ErasedApp, ErasedWrap, ExchangeImpl, Phase } from "./internal/kernel.js"
 import {
   advance,
   apply,
@@ -35,11 +32,13 @@ import {
   isUnwrapped,
   named,
   phasesOf,
-  requestOf,
   settle,
   waiting,
   wrapping
-} from "./Stack.js"
+} from "./internal/kernel.js"
+import { compileExemption, compileGuard } from "./internal/pathPattern.js"
+import type { Make } from "./internal/stackMake.js"
+import type { ResponseDraft } from "./ResponseDraft.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -191,10 +190,9 @@ export interface ServiceClass<in out Self, Id extends string, in out Shape> exte
  * @since 0.1.0
  * @category constructors
  */
-export const Service =
-  <const Id extends string>(id: Id) => <Self, Shape>(): ServiceClass<Self, Id, Shape> =>
-    // the mark is a type alone: at run time this is Context.Tag
-    Context.Tag(id)<Self, Shape>() as unknown as ServiceClass<Self, Id, Shape>
+export const Service = <const Id extends string>(id: Id) => <Self, Shape>(): ServiceClass<Self, Id, Shape> =>
+  // the mark is a type alone: at run time this is Context.Tag
+  Context.Tag(id)<Self, Shape>() as unknown as ServiceClass<Self, Id, Shape>
 
 /**
  * What one request is to a plain phase, which has no Effect to ask: the request,
@@ -632,12 +630,10 @@ export const rescue = <Handles, const Name extends string, E, R>(
 ): Middleware<never, E, PlainRequires<R>, Handles, Name, Wrapping> => {
   let told = false
   const wrap = (app: ErasedApp): ErasedApp =>
-    Effect.withFiberRuntime((fiber) => {
-      const request = requestOf(fiber)
-      return Effect.catchAllCause(app, (cause): ErasedApp => {
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+      Effect.catchAllCause(app, (cause): ErasedApp => {
         const failure = Cause.failureOption(cause)
-        if (failure._tag === "None") return Effect.failCause(cause)
-        const handled = f(failure.value, request)
+        const handled = Option.flatMap(failure, (error) => f(error, request))
         if (handled._tag === "None") return Effect.failCause(cause)
         if (!isAnswered(request)) return handled.value as ErasedApp
         if (told) return Effect.failCause(cause)
@@ -650,8 +646,7 @@ export const rescue = <Handles, const Name extends string, E, R>(
           ),
           Effect.failCause(cause)
         )
-      })
-    })
+      }))
   return fromPhases(name, [{ name, around: wrap }], wrapping)
 }
 
@@ -832,15 +827,16 @@ export const firstOf = <
   Phases
 > => {
   const all = alternatives.map(phasesOf)
-  const phase: Phase = all.every((phases) => phases.every((phase) => phase.requestEffect === undefined && isSync(phase)))
-    ? { name, request: (exchange) => attempt(exchange as ExchangeImpl, all, 0, undefined) as Outcome }
-    : {
-      name,
-      requestEffect: (exchange) => {
-        const outcome = attempt(exchange as ExchangeImpl, all, 0, undefined)
-        return Effect.isEffect(outcome) ? outcome : Effect.succeed(outcome)
+  const phase: Phase =
+    all.every((phases) => phases.every((phase) => phase.requestEffect === undefined && isSync(phase)))
+      ? { name, request: (exchange) => attempt(exchange as ExchangeImpl, all, 0, undefined) as Outcome }
+      : {
+        name,
+        requestEffect: (exchange) => {
+          const outcome = attempt(exchange as ExchangeImpl, all, 0, undefined)
+          return Effect.isEffect(outcome) ? outcome : Effect.succeed(outcome)
+        }
       }
-    }
   return fromPhases(name, [phase])
 }
 

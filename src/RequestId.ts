@@ -115,7 +115,9 @@ export const middleware = <const Trust extends Trusted = "none", const Name exte
   const { annotation = "request.id", generate = uuid4, respond = true } = options
   const header = (options.header ?? "x-request-id").toLowerCase()
   if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(header)) {
-    throw new TypeError(`RequestId: header ${JSON.stringify(options.header)} is not a field name (RFC 9110 section 5.1)`)
+    throw new TypeError(
+      `RequestId: header ${JSON.stringify(options.header)} is not a field name (RFC 9110 section 5.1)`
+    )
   }
   const trust: Trusted = options.trust ?? "none"
   const isTrusted = (exchange: Middleware.Exchange<Client>) =>
@@ -163,9 +165,12 @@ export const propagate = <E, R>(
   client: HttpClient.HttpClient.With<E, R>,
   options?: { readonly header?: string | undefined }
 ): HttpClient.HttpClient.With<E, R> =>
-  HttpClient.mapRequestEffect(client, (request) =>
-    Effect.map(Effect.serviceOption(RequestId), (id) =>
-      Option.match(id, {
-        onNone: () => request,
-        onSome: (id) => HttpClientRequest.setHeader(request, options?.header ?? "x-request-id", id)
-      })))
+  HttpClient.mapRequestEffect(
+    client,
+    (request) =>
+      Effect.map(Effect.serviceOption(RequestId), (id) =>
+        Option.match(id, {
+          onNone: () => request,
+          onSome: (id) => HttpClientRequest.setHeader(request, options?.header ?? "x-request-id", id)
+        }))
+  )

@@ -89,16 +89,49 @@ export interface ResponseDraft {
   refuse(error: object): void
 }
 
-/** @internal */
-export class Draft implements ResponseDraft {
+/**
+ * A draft with its two ends: what a `response` phase is given, and what becomes
+ * of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Open extends ResponseDraft {
+  /** The response as edited; the one it began with where nothing was. */
+  toResponse(): HttpServerResponse.HttpServerResponse
+  /** What `refuse` was given and has not been rendered yet. */
+  takeRefusal(): object | undefined
+}
+
+/**
+ * Opens a response, as a stack does: for the tests of a `response` phase of one's
+ * own.
+ *
+ * @example
+ * ```ts
+ * import * as assert from "node:assert"
+ * import { HttpServerResponse } from "@effect/platform"
+ * import { ResponseDraft } from "effect-middleware"
+ *
+ * const draft = ResponseDraft.open(HttpServerResponse.text("hello", { headers: { vary: "accept" } }))
+ * draft.vary("origin", "Accept")
+ *
+ * assert.equal(draft.toResponse().headers.vary, "accept, origin")
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = (response: HttpServerResponse.HttpServerResponse): Open => new Draft(response)
+
+class Draft implements Open {
   status: number
   private current: HttpServerResponse.HttpServerResponse
   private ownHeaders: Record<string, string> | undefined
   private ownCookies: Cookies.Cookies | undefined
   private ownBody: HttpBody.HttpBody | undefined
   private refused: object | undefined
-  /** Set by `refuse`, taken by the kernel, which alone can render it. */
-  unrendered: object | undefined
+  private unrendered: object | undefined
 
   constructor(response: HttpServerResponse.HttpServerResponse) {
     this.current = response
@@ -172,6 +205,12 @@ export class Draft implements ResponseDraft {
     this.refused = this.unrendered = error
   }
 
+  takeRefusal() {
+    const error = this.unrendered
+    this.unrendered = undefined
+    return error
+  }
+
   toResponse(): HttpServerResponse.HttpServerResponse {
     const from = this.current
     if (
@@ -200,5 +239,4 @@ export class Draft implements ResponseDraft {
   }
 }
 
-const identity = (cookie: Cookies.Cookie) =>
-  Fields.cookieKey(cookie.name, cookie.options?.domain, cookie.options?.path)
+const identity = (cookie: Cookies.Cookie) => Fields.cookieKey(cookie.name, cookie.options?.domain, cookie.options?.path)

@@ -14,21 +14,29 @@
  *
  * @since 0.1.0
  */
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Schema from "effect/Schema"
+import { Client } from "./Forwarded.js"
 import {
   type Authority,
   formatAuthority,
+  originForm,
   parseAuthority,
   redirectLocation,
   targetAuthority,
   toAscii
 } from "./internal/authority.js"
+import * as Middleware from "./Middleware.js"
+import * as ProblemDetails from "./ProblemDetails.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options<Source extends "header" | "client" = "header" | "client", Name extends string = string> {
   /**
    * Hosts to serve: `"example.com"`, an address such as `"127.0.0.1"` or `"[::1]"`, or `"*.example.com"` for the
    * subdomains at any depth (not for `example.com` itself). A name in another script is converted to its ASCII form.
@@ -48,6 +56,12 @@ export interface Options {
    * A name under a pattern alone is never redirected. Default: none.
    */
   readonly canonical?: "apex" | "www" | undefined
+  /**
+   * Where the host is read: the request's own `Host`, or `Forwarded.Client`, which behind a proxy may have it from
+   * `X-Forwarded-Host` and is then required. Default: `"header"`.
+   */
+  readonly source?: Source | undefined
+  readonly name?: Name | undefined
 }
 
 /**
@@ -117,6 +131,100 @@ export const policy = ({ canonical, hosts }: Options): (facts: Facts) => Decisio
     }
     return isTrusted(authority) ? allow : untrusted
   }
+}
+
+/**
+ * The request is not for a host of this server. What the client sent is in no response and no log line.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class UntrustedHost extends Schema.TaggedError<UntrustedHost>("effect-middleware/TrustedHost/UntrustedHost")(
+  "UntrustedHost",
+  { reason: Schema.Literal("missing", "malformed", "duplicate", "untrusted") },
+  HttpApiSchema.annotations({ status: 400 })
+) implements HttpServerRespondable.Respondable {
+  override get message() {
+    return `The Host header is ${this.reason}`
+  }
+  [HttpServerRespondable.symbol]() {
+    return refusal
+  }
+}
+
+const refusal = ProblemDetails.toResponse({ status: 400, detail: "The Host header names no host of this server" })
+
+/**
+ * Refuses with `UntrustedHost`: 400, the same for every reason.
+ *
+ * @example
+ * ```ts
+ * import { HttpRouter, HttpServerResponse } from "@effect/platform"
+ * import { TrustedHost } from "effect-middleware"
+ *
+ * const app = HttpRouter.empty.pipe(
+ *   HttpRouter.get("/", HttpServerResponse.text("hello")),
+ *   TrustedHost.middleware({ hosts: ["example.com", "*.example.com"] })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export const middleware = <
+  const Source extends "header" | "client" = "header",
+  const Name extends string = "TrustedHost"
+>(
+  options: Options<Source, Name>
+): Middleware.Middleware<
+  never,
+  UntrustedHost,
+  "client" extends Source ? Client : never,
+  never,
+  Name,
+  Middleware.Phases
+> => {
+  const decide = policy(options)
+  const facts = options.source === "client" ? clientFacts : headerFacts
+  return Middleware.make({
+    name: options.name ?? "TrustedHost" as Name,
+    requires: [Client],
+    request: (exchange) => {
+      const decision = decide(facts(exchange))
+      if (decision._tag === "Allow") return
+      return decision._tag === "Reject"
+        ? Middleware.Refuse(new UntrustedHost({ reason: decision.reason }))
+        : Middleware.Respond(HttpServerResponse.redirect(decision.location, { status: 308 }))
+    }
+    // `Client` is read, and so required, only as the source
+  }) as Middleware.Middleware<never, UntrustedHost, never, never, Name, Middleware.Phases>
+}
+
+type AnyExchange = Middleware.Exchange<Client>
+
+const headerFacts = ({ request: { headers, source, url } }: AnyExchange): Facts => ({
+  host: headers.host ?? headers[":authority"],
+  target: url,
+  hostCount: countHosts(source)
+})
+
+const clientFacts = (exchange: AnyExchange): Facts => ({
+  host: exchange.get(Client).host,
+  target: originForm(exchange.request.url),
+  hostCount: countHosts(exchange.request.source)
+})
+
+/** Node keeps the first of several `Host` headers and drops the others; all of them are among the raw ones. */
+const countHosts = (source: unknown): number => {
+  if (typeof source !== "object" || source === null || !("rawHeaders" in source) || !Array.isArray(source.rawHeaders)) {
+    return 1
+  }
+  let count = 0
+  for (let i = 0; i < source.rawHeaders.length; i += 2) {
+    const name: unknown = source.rawHeaders[i]
+    if (typeof name === "string" && name.length === 4 && name.toLowerCase() === "host") count++
+  }
+  return count
 }
 
 interface Pattern extends Authority {

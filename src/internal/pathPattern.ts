@@ -212,6 +212,9 @@ interface Piece {
 
 type Reading = ReadonlyArray<Piece>
 
+/** A target with more is guarded unread, which bounds the work. */
+const mostSegments = 256
+
 const guardRoute = ({ method, parts }: Pattern, nested: boolean): GuardRoute => {
   const segments: Array<Segment> = []
   const cuts = [0]
@@ -230,7 +233,7 @@ const couldReach = ({ cuts, segments }: GuardRoute, readAt: (offset: number) => 
   const starts = new Set([0])
   for (const start of starts) {
     for (const reading of readAt(cuts[start]!)) {
-      if (matches(segments, reading, start, cuts.length, starts)) return true
+      if (reading.length > mostSegments || matches(segments, reading, start, cuts.length, starts)) return true
     }
   }
   return false
@@ -282,9 +285,11 @@ const isRest = (segment: Segment | undefined) => segment?.kind === "rest" && seg
 const takes = ({ kind, text }: Segment, piece: string) =>
   kind === "literal" ? piece === text : text === "" || piece.startsWith(text)
 
-// The routers never look at the first character, and strip an authority up to the first "/"; `URL` ends it earlier.
+// The routers never look at the first character, be it an escape, and strip an authority up to the first "/"; `URL`
+// ends it earlier.
 const readAll = (target: string): ReadonlyArray<Reading> => {
   const readings = read(target.slice(1))
+  if (target.startsWith("%")) readings.push(...read(target.slice(escapeLength(target))))
   const scheme = target.startsWith("/") ? -1 : target.indexOf("://")
   const authority = scheme !== -1 ? scheme + 3 : isSlash(target[0]) && isSlash(target[1]) ? 2 : -1
   if (authority === -1) return readings
@@ -305,7 +310,7 @@ const read = (rest: string): Array<Reading> => {
   const pieces: Array<Piece> = []
   let start = 0
   let soft = false
-  for (let i = 0; i <= path.length; i++) {
+  for (let i = 0; i <= path.length && pieces.length <= mostSegments; i++) {
     if (i < path.length && !isSlash(path[i])) continue
     const text = path.slice(start, i)
     const cut = text.indexOf(";")
@@ -313,7 +318,7 @@ const read = (rest: string): Array<Reading> => {
     soft = path[i] === "\\"
     start = i + 1
   }
-  if (!pieces.some(isParent)) return [pieces]
+  if (pieces.length > mostSegments || !pieces.some(isParent)) return [pieces]
   const readings: Array<Reading> = [pieces]
   const cut = pieces.findIndex((piece) => piece.ends)
   for (const reading of cut === -1 ? [pieces] : [pieces, pieces.slice(0, cut + 1)]) {
@@ -374,6 +379,12 @@ const decode = (path: string): string => {
     }
   }
   return decoder.decode(bytes.subarray(0, length))
+}
+
+// of one UTF-16 unit: the second of a pair stays behind
+const escapeLength = (text: string) => {
+  const high = hexDigit(text.charCodeAt(1))
+  return high < 0xc ? 3 : high < 0xe ? 6 : 9
 }
 
 const hexDigit = (byte: number) => {

@@ -348,25 +348,12 @@ describe("every target of a few pieces, every configuration of the router", () =
   const targets = [...pieces, ""].flatMap((one) =>
     [...pieces, ""].flatMap((two) => [...pieces, ""].flatMap((three) => pieces.map((four) => one + two + three + four)))
   )
-  const paths = [
-    "/",
-    "*",
-    "/a",
-    "/a/b",
-    "/:x",
-    "/a/:x",
-    "/:x/b",
-    "/a/*",
-    "/a*",
-    "/b/:x?",
-    "/:x(.)/a",
-    "/@:x/a"
-  ] as const
+  const paths = "/ * /a /a/b /:x /a/:x /:x/b /a/* /a* /b/:x? /:x(.)/a /a:x/b".split(" ")
 
   it.each(paths)("%s", (path) => {
     const routers = configs.map((config) => {
       const router = FindMyWay.make<void>(config)
-      router.on("GET", path, undefined)
+      router.on("GET", path as HttpRouter.PathInput, undefined)
       return router
     })
     const guard = compileGuard([path])
@@ -392,7 +379,7 @@ interface Leaf {
   readonly name: string
 }
 
-type Visit = (leaf: Leaf) => HttpRouter.Route.Handler<never, never>
+type Visit = (leaf: Leaf) => Effect.Effect<HttpServerResponse.HttpServerResponse>
 
 const nameOf = (nested: string, prefix: string, path: string) =>
   nested + (path === "/" ? prefix : path === "*" && prefix === "" ? "/*" : prefix + path) || "/"
@@ -527,7 +514,7 @@ const segment = FastCheck.oneof(
   { weight: 1, arbitrary: FastCheck.constantFrom(":n(^\\d+$)", ":n([^x]+)", ":f.json", ":a-:b", "@:name") }
 )
 const path = FastCheck.oneof(
-  { weight: 1, arbitrary: FastCheck.constantFrom<ReadonlyArray<HttpRouter.PathInput>>("*", "/", "/:id?") },
+  { weight: 1, arbitrary: FastCheck.constantFrom<HttpRouter.PathInput>("*", "/", "/:id?") },
   {
     weight: 8,
     arbitrary: FastCheck.tuple(
@@ -539,7 +526,7 @@ const path = FastCheck.oneof(
     ).map(([segments, end]): HttpRouter.PathInput => `/${segments.join("/")}${end}`)
   }
 )
-const method = FastCheck.constantFrom<ReadonlyArray<Method>>("*", "*", "GET", "GET", "POST", "HEAD")
+const method = FastCheck.constantFrom<Method>("*", "*", "GET", "GET", "POST", "HEAD")
 const prefix = FastCheck.constantFrom("/api", "/a", "/admin", "/Api/v1").map((text) => text as `/${string}`)
 const leafs = FastCheck.record({
   kind: FastCheck.constant("routes" as const),
@@ -569,57 +556,11 @@ interface Aim {
 }
 type Bend = readonly [kind: string, at: number]
 
-const values = [
-  ...[
-    "x",
-    "7",
-    "admin",
-    "q.json",
-    "p-q",
-    "a%2Fb",
-    "a%5Cb",
-    "%61",
-    "%E2%84%AA",
-    "..",
-    ".",
-    "x=1",
-    "A",
-    "a%20b",
-    "%C3%A9"
-  ],
-  ...["", "x;y", "a\\b"]
-]
-const bends = [
-  ...[
-    "escape",
-    "escape lower",
-    "escape twice",
-    "flip",
-    "kelvin",
-    "slash",
-    "slashes",
-    "%2F",
-    "\\",
-    "?",
-    "#",
-    ";",
-    "/x/.."
-  ],
-  ...[
-    "/.",
-    "/%2e%2e",
-    "no root",
-    "root *",
-    "root ?",
-    "root %",
-    "http://h",
-    "HTTP://h",
-    "http://h?x",
-    "//h",
-    "end /",
-    "end ;x"
-  ]
-]
+const values = "x 7 admin me q.json p-q a%2Fb a%5Cb %61 %E2%84%AA .. . x=1 A a%20b %C3%A9 x;y a\\b".split(" ").concat(
+  ""
+)
+const bends = ("escape lower twice flip kelvin slash slashes %2F \\ ? # ; /x/.. /. /%2e%2e" +
+  " unrooted root* root? root% http://h HTTP://h http://h?x //h end/ end;x").split(" ")
 
 const aim = (bendy: number) =>
   FastCheck.record<Aim>({
@@ -644,9 +585,9 @@ const bend = (target: string, [kind, at]: Bend): string => {
   switch (kind) {
     case "escape":
       return char === "/" || char === "%" ? target : splice(index, hex(char))
-    case "escape lower":
+    case "lower":
       return char === "/" || char === "%" ? target : splice(index, hex(char).toLowerCase())
-    case "escape twice":
+    case "twice":
       return char === "/" || char === "%" ? target : splice(index, hex(char).replaceAll("%", "%25"))
     case "flip":
       return splice(index, char === char.toLowerCase() ? char.toUpperCase() : char.toLowerCase())
@@ -656,20 +597,20 @@ const bend = (target: string, [kind, at]: Bend): string => {
       return splice(slash, "//")
     case "slashes":
       return target.replaceAll("/", "///")
-    case "no root":
+    case "unrooted":
       return target.slice(1)
-    case "root *":
-    case "root ?":
-    case "root %":
+    case "root*":
+    case "root?":
+    case "root%":
       return kind.slice(-1) + target.slice(1)
     case "http://h":
     case "HTTP://h":
     case "http://h?x":
     case "//h":
       return kind + target
-    case "end /":
-    case "end ;x":
-      return target + kind.slice(4)
+    case "end/":
+    case "end;x":
+      return target + kind.slice(3)
     default:
       return splice(slash, kind)
   }
@@ -725,10 +666,10 @@ describe.each(routers)("%s, in every configuration, mounted, prefixed and nested
           }
         }
       }),
-      { numRuns: 3000 }
+      { numRuns: runs }
     )
-    assert.isAbove(reached, 3000)
-    assert.isAbove(bent, 1500)
+    assert.isAbove(reached, runs)
+    assert.isAbove(bent, runs / 2)
   })
 
   it("exempts no request that comes to another route", () => {
@@ -760,12 +701,14 @@ describe.each(routers)("%s, in every configuration, mounted, prefixed and nested
           else assert.isTrue(overlap(leaf.name, reached.name), message)
         }
       }),
-      { numRuns: 3000 }
+      { numRuns: runs }
     )
-    assert.isAbove(exempted, 2000)
-    assert.isAbove(refused, 1000)
+    assert.isAbove(exempted, runs / 3)
+    assert.isAbove(refused, runs)
   })
 })
+
+const runs = 1200
 
 const exemption = (pattern: string) => {
   try {
@@ -831,44 +774,18 @@ describe("laws", () => {
     )
   })
 
-  it.each([
-    "/",
-    "//a",
-    "%25",
-    "%",
-    "%2F",
-    "%2525",
-    "../",
-    "/..",
-    "/a/..",
-    ";",
-    "/;",
-    "?",
-    "\\",
-    "é",
-    "%C3",
-    "/a",
-    "http://"
-  ])(
-    "64 KB of %j are read in a time that grows with their length",
+  it.each("/ //a %25 % %2F %2525 ../ /.. /a/.. ; /; ? \\ é %C3 /a http://".split(" "))(
+    "64 KB of %j are read in a millisecond or two, half a megabyte in not much more",
     (unit) => {
       const guard = compileGuard(["/a/b/:c/d/:e/f", "/a/b/c/d/e", "/:a/:b/:c/:d/z"])
       const exempt = compileExemption(["/a/b/:c/d/:e/f", "/a/*"])
-      const time = (size: number) => {
-        const target = `/a/b${unit.repeat(size / unit.length)}`
-        let best = Infinity
-        for (let i = 0; i < 3; i++) {
-          const start = performance.now()
-          guard("GET", target)
-          exempt("GET", target)
-          best = Math.min(best, performance.now() - start)
-        }
-        return best
+      const target = `/a/b${unit.repeat((1 << 19) / unit.length)}`
+      const start = performance.now()
+      for (const text of [target.slice(0, 1 << 16), target]) {
+        guard("GET", text)
+        exempt("GET", text)
       }
-      time(1 << 16)
-      assert.isBelow(time(1 << 16), 250)
-      // eight times the length would be sixty-four times as long
-      assert.isBelow(time(1 << 19), 30 * Math.max(time(1 << 16), 2))
+      assert.isBelow(performance.now() - start, 500)
     }
   )
 })

@@ -1,0 +1,78 @@
+import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Effect, Layer, Schedule, Schema, Stream } from "effect"
+import { ExceptionHandlers, Forwarded, ProblemDetails, RequestId, Stack, TrustedHost } from "effect-middleware"
+import { Note, type NoteNotFound, Notes } from "./Notes.js"
+
+/** First is outermost: it meets the request first and the response last. */
+export const stack = Stack.make(
+  Forwarded.middleware({ trust: "none" }),
+  RequestId.middleware({ generate: RequestId.uuid7 }),
+  TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
+  ExceptionHandlers.byTag({
+    NoteNotFound: (error: NoteNotFound) =>
+      ProblemDetails.toResponse({ status: 404, detail: `There is no note ${error.id}` }),
+    ParseError: () => ProblemDetails.toResponse({ status: 400, detail: "The input does not have the expected shape" }),
+    RequestError: () => ProblemDetails.toResponse({ status: 400, detail: "The body could not be read" }),
+    RouteNotFound: () => ProblemDetails.toResponse({ status: 404, detail: "There is nothing here" })
+  })
+)
+
+const json = HttpServerResponse.schemaJson
+const noteJson = json(Note)
+const notesJson = json(Schema.Array(Note))
+const idParam = HttpLayerRouter.schemaPathParams(Schema.Struct({ id: Schema.NumberFromString }))
+const newNote = HttpServerRequest.schemaBodyJson(Schema.Struct({ text: Schema.NonEmptyString }))
+
+const list = Effect.flatMap(Effect.flatMap(Notes, (notes) => notes.list), (notes) => notesJson(notes))
+
+const create = Effect.gen(function*() {
+  const { text } = yield* newNote
+  const note = yield* (yield* Notes).create(text)
+  yield* Effect.logInfo(`created note ${note.id}`)
+  return yield* noteJson(note, { status: 201, headers: { location: `/notes/${note.id}` } })
+})
+
+const read = Effect.gen(function*() {
+  const { id } = yield* idParam
+  return yield* noteJson(yield* (yield* Notes).read(id))
+})
+
+const remove = Effect.gen(function*() {
+  const { id } = yield* idParam
+  yield* (yield* Notes).delete(id)
+  return HttpServerResponse.empty()
+})
+
+/** One line a note, and one note a quarter of a second: it arrives as it is produced. */
+const stream = Effect.gen(function*() {
+  const notes = yield* (yield* Notes).list
+  return HttpServerResponse.stream(
+    Stream.fromIterable(notes).pipe(
+      Stream.map((note) => JSON.stringify(note) + "\n"),
+      Stream.schedule(Schedule.spaced("250 millis")),
+      Stream.encodeText
+    ),
+    { contentType: "application/x-ndjson" }
+  )
+})
+
+/** What the stack provides is typed: leave `RequestId` out of it and this file does not compile. */
+const whoami = Effect.gen(function*() {
+  const id = yield* RequestId.RequestId
+  const { address, scheme } = yield* Forwarded.Client
+  return HttpServerResponse.unsafeJson({ id, address, scheme })
+})
+
+const broken = Effect.dieMessage("a defect: the client is told nothing of it")
+
+export const routes = Layer.mergeAll(
+  HttpLayerRouter.add("GET", "/notes", list),
+  HttpLayerRouter.add("POST", "/notes", create),
+  HttpLayerRouter.add("GET", "/notes/stream", stream),
+  HttpLayerRouter.add("GET", "/notes/:id", read),
+  HttpLayerRouter.add("DELETE", "/notes/:id", remove),
+  HttpLayerRouter.add("GET", "/whoami", whoami),
+  HttpLayerRouter.add("GET", "/broken", broken)
+)
+
+export const server = Stack.serveRouter(routes, stack)

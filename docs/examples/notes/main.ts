@@ -1,0 +1,39 @@
+/**
+ * A notes API behind a stack: `npm start`.
+ */
+import { HttpServer } from "@effect/platform"
+import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { Config, Console, Layer } from "effect"
+import { Stack } from "effect-middleware"
+import { createServer } from "node:http"
+import { server, stack } from "./app.js"
+import { Notes } from "./Notes.js"
+
+const greeting = HttpServer.addressWith((address) => {
+  const port = address._tag === "TcpAddress" ? address.port : 0
+  const url = `http://127.0.0.1:${port}`
+  return Console.log(`
+${Stack.describe(stack)}
+
+Listening on ${url}. Try:
+
+  curl -i ${url}/notes -H 'content-type: application/json' -d '{"text":"milk"}'
+  curl -i ${url}/notes/1
+  curl -i ${url}/notes/99
+  curl -iN ${url}/notes/stream
+  curl -i ${url}/notes -H 'host: evil.test'
+`)
+})
+
+const node = NodeHttpServer.layerConfig(() => createServer(), {
+  port: Config.integer("PORT").pipe(Config.withDefault(3000)),
+  host: Config.string("HOST").pipe(Config.withDefault("127.0.0.1"))
+})
+
+NodeRuntime.runMain(Layer.launch(
+  Layer.effectDiscard(greeting).pipe(
+    Layer.provideMerge(server),
+    Layer.provide(Notes.Default),
+    Layer.provide(node)
+  )
+))

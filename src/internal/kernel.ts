@@ -1,0 +1,706 @@
+/**
+ * The kernel: compiles phases over an app and runs them. From here on types are
+ * erased, and this file and NodeServer.ts alone know how a fiber carries a
+ * request, what platform's pre-response handlers are, and how platform marks a
+ * request.
+ */
+import * as Cookies from "@effect/platform/Cookies"
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerError from "@effect/platform/HttpServerError"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import { globalValue } from "effect/GlobalValue"
+import * as HashMap from "effect/HashMap"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import * as Entropy from "../Entropy.js"
+import type {
+  Any,
+  Exchange,
+  Middleware,
+  Outcome,
+  Phases,
+  Refuse,
+  RequestChanges,
+  Respond,
+  Wrapping
+} from "../Middleware.js"
+import type { ResponseDraft } from "../ResponseDraft.js"
+import { open } from "../ResponseDraft.js"
+import type { Make } from "./stackMake.js"
+
+type Response = HttpServerResponse.HttpServerResponse
+export type ErasedApp = Effect.Effect<Response, unknown, unknown>
+export type ErasedWrap = (app: ErasedApp) => ErasedApp
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+export type Ended = Refuse<unknown> | Respond | { readonly _tag: "Die"; readonly defect: unknown }
+
+export interface Phase {
+  readonly name: string
+  /** How a condition shows in `Stack.describe`. */
+  readonly label?: string | undefined
+  /** Unless met, the next `skip` phases are passed over. */
+  readonly guard?: ((exchange: ExchangeImpl) => boolean | Effect.Effect<boolean, unknown, unknown>) | undefined
+  readonly skip?: number | undefined
+  readonly provides?: string | undefined
+  readonly request?: ((exchange: Exchange) => Outcome | void) | undefined
+  readonly requestEffect?: ((exchange: Exchange) => Effect.Effect<Outcome | void, unknown, unknown>) | undefined
+  readonly response?:
+    | ((draft: ResponseDraft, exchange: Exchange) => void | Effect.Effect<void, unknown, unknown>)
+    | undefined
+  readonly responseEffect?:
+    | ((draft: ResponseDraft, exchange: Exchange) => Effect.Effect<void, never, unknown>)
+    | undefined
+  readonly around?: ErasedWrap | undefined
+}
+
+const phasesKey = Symbol.for("effect-middleware/Middleware/phases")
+export const wrapping: Wrapping = { kind: "around" }
+const plain: Phases = { kind: "phases" }
+
+/** The only way a middleware comes to be. */
+export const fromPhases = <P, F, R, H, Name extends string, Members>(
+  name: Name,
+  phases: ReadonlyArray<ErasedPhase>,
+  members: unknown = plain
+): Middleware<P, F, R, H, Name, Members> => {
+  const self = (app: ErasedApp) => apply(phases as ReadonlyArray<Phase>, app)
+  Object.defineProperties(self, {
+    name: { value: name },
+    members: { value: members, enumerable: true },
+    [phasesKey]: { value: phases }
+  })
+  // the phantom says what the phases do; the constructors above state it from the phases' own types
+  return self as unknown as Middleware<P, F, R, H, Name, Members>
+}
+
+/** A phase before its services are erased: what `requires` and `provides` declare makes `exchange.get` sound. */
+type ErasedPhase = {
+  readonly [K in keyof Phase]: K extends "request" | "requestEffect" | "response" | "responseEffect"
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any
+    ? ((...args: Array<any>) => unknown) | undefined
+    : Phase[K]
+}
+
+export const phasesOf = (middleware: Any): ReadonlyArray<Phase> => {
+  const phases = (middleware as unknown as { readonly [phasesKey]?: ReadonlyArray<Phase> })[phasesKey]
+  if (phases === undefined) {
+    throw new TypeError(
+      "effect-middleware: expected a middleware; a plain HttpMiddleware enters by " +
+        "Middleware.fromHttpMiddleware(name, middleware)"
+    )
+  }
+  return phases
+}
+
+export const isUnwrapped = (phase: Phase) => phase.around === undefined
+export const isSync = (phase: Phase) => phase.guard === undefined
+const hasResponse = (phase: Phase) => phase.response !== undefined || phase.responseEffect !== undefined
+
+/** What a request has been through in one application of a stack, and what its response still has before it. */
+export class ExchangeImpl implements Exchange {
+  request: HttpServerRequest.HttpServerRequest
+  locals: Map<object, unknown> | undefined
+  /** Response phases entered and not yet run, innermost last. */
+  readonly pending: Array<Phase> = []
+  /** Per frame, how much was pending when it was entered. */
+  readonly bases: Array<number> = []
+  /** Whether the response handler stands in the fiber, here or in a stack around this one. */
+  covered: boolean
+  /** Nobody of this stack is outside the fiber any more. */
+  left = false
+  /** The last stack entered inside this one. */
+  child: ExchangeImpl | undefined
+  /** How the app itself failed, to tell it from a refusal. */
+  appCause: Cause.Cause<unknown> | undefined
+  /** A refusal that could not be given its response (a primitive, a frozen object). */
+  unarmed = false
+  annotations: Array<readonly [string, unknown]> | undefined
+  private ended: Ended | undefined
+  waitingFor: Effect.Effect<boolean, unknown, unknown> | undefined
+  private services: Map<string, unknown>
+  private owned = false
+  private previous: Context.Context<never> | undefined
+  private registered = false
+  private rendered: { readonly error: unknown; readonly response: Response } | undefined
+  readonly clock: Clock.Clock
+
+  constructor(
+    fiber: Pick<AnyFiber, "currentContext"> & { readonly clock?: Clock.Clock },
+    readonly stack: Compiled | undefined,
+    readonly parent?: ExchangeImpl | undefined
+  ) {
+    this.services = fiber.currentContext.unsafeMap as Map<string, unknown>
+    this.request = this.services.get(HttpServerRequest.HttpServerRequest.key) as HttpServerRequest.HttpServerRequest
+    this.clock = fiber.clock ?? Context.get((fiber as AnyFiber).currentDefaultServices, Clock.Clock)
+    this.covered = parent !== undefined && (parent.covered || parent.stack?.responds === true)
+    if (parent !== undefined) parent.child = this
+  }
+
+  get context(): Context.Context<unknown> {
+    return Context.unsafeMake(this.services)
+  }
+  get entropy(): Entropy.Service {
+    return this.services.get(Entropy.Entropy.key) as Entropy.Service | undefined ?? defaultEntropy
+  }
+  get<I, S>(tag: Context.Tag<I, S>): S {
+    const found = this.services.get(tag.key)
+    // a Reference has a default, and what is missing dies with Effect's own message
+    return found === undefined ? Context.unsafeGet(this.context as Context.Context<I>, tag) : found as S
+  }
+  getOption<I, S>(tag: Context.Tag<I, S>): Option.Option<S> {
+    return Context.getOption(this.context, tag)
+  }
+  deriveRequest(changes: RequestChanges) {
+    this.request = derive(this.request, changes)
+    this.give(HttpServerRequest.HttpServerRequest.key, this.request)
+  }
+  annotateLogs(key: string, value: unknown) {
+    ;(this.annotations ??= []).push([key, value])
+  }
+  annotateSpan(key: string, value: unknown) {
+    const span = this.services.get(Tracer.ParentSpan.key) as Tracer.AnySpan | undefined
+    if (span !== undefined && span._tag === "Span") span.attribute(key, value)
+  }
+
+  give(key: string, value: unknown) {
+    if (!this.owned) {
+      this.services = new Map(this.services)
+      this.owned = true
+    }
+    this.services.set(key, value)
+  }
+  adopt(base: Context.Context<never>) {
+    // what a layer captured stands behind what the request brings
+    this.services = new Map([...base.unsafeMap, ...this.services])
+    this.owned = true
+  }
+  end(ended: Ended) {
+    this.ended = ended
+  }
+  takeEnded() {
+    const ended = this.ended
+    this.ended = undefined
+    return ended
+  }
+
+  /**
+   * Puts into the fiber what is not there yet, in one set: the response handler,
+   * this exchange, the services (where there is an app for them).
+   */
+  install(fiber: AnyFiber) {
+    const entries: Array<Setting> = []
+    const stack = this.stack
+    if (!this.registered && stack !== undefined && (stack.responds || stack.frames.length > 1)) {
+      this.registered = true
+      entries.push(setting(currentExchange, this))
+      if (stack.responds && !this.covered) {
+        const outer = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
+        entries.push(setting(HttpApp.currentPreResponseHandlers, Option.some(handlerOf(this, outer))))
+      }
+    }
+    if (this.owned && stack?.frames.length !== 0 && (fiber.currentContext.unsafeMap as unknown) !== this.services) {
+      this.previous ??= fiber.currentContext
+      entries.push(setting(FiberRef.currentContext, this.context as Context.Context<never>))
+    }
+    if (this.annotations !== undefined) {
+      let annotations = fiber.getFiberRef(FiberRef.currentLogAnnotations)
+      for (const [key, value] of this.annotations) annotations = HashMap.set(annotations, key, value)
+      entries.push(setting(FiberRef.currentLogAnnotations, annotations))
+      this.annotations = undefined
+    }
+    if (entries.length > 0) setAll(fiber, entries)
+  }
+
+  get restores() {
+    return this.previous !== undefined
+  }
+
+  /** The stack is left: what it provided is gone, and its marks on a derived request are on the original. */
+  leave(fiber: AnyFiber) {
+    this.left = true
+    if (this.previous === undefined) return
+    const original = this.previous.unsafeMap.get(HttpServerRequest.HttpServerRequest.key) as
+      | HttpServerRequest.HttpServerRequest
+      | undefined
+    if (original !== undefined && original !== this.request && isAnswered(this.request)) {
+      Object.assign(original, { [answered]: true })
+    }
+    setAll(fiber, [setting(FiberRef.currentContext, this.previous)])
+    this.previous = undefined
+  }
+
+  /** The response of a refusal that left every stack, edited: rendered once, however often it is asked for. */
+  refusal(error: unknown, render: Effect.Effect<Response, unknown>): Effect.Effect<Response, unknown> {
+    if (this.rendered !== undefined && this.rendered.error === error) return Effect.succeed(this.rendered.response)
+    return Effect.flatMap(render, (response) =>
+      Effect.map(lift(flush(this, response, 0)), (response) => {
+        this.rendered = { error, response }
+        return response
+      }))
+  }
+}
+
+const defaultEntropy = Context.get(Context.empty(), Entropy.Entropy)
+
+/** Platform's own mark on a request whose response has been handed over. */
+const answered = Symbol.for("@effect/platform/HttpApp/handled")
+export const isAnswered = (request: HttpServerRequest.HttpServerRequest) => answered in request
+
+const currentExchange = globalValue(
+  "effect-middleware/Middleware/currentExchange",
+  () => FiberRef.unsafeMake<ExchangeImpl | undefined>(undefined)
+)
+const exchangeOf = (fiber: AnyFiber) => fiber.getFiberRef(currentExchange)
+export const requestOf = (fiber: AnyFiber) =>
+  Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+type Setting = readonly [ref: FiberRef.FiberRef<any>, value: unknown]
+const setting = <A>(ref: FiberRef.FiberRef<A>, value: A): Setting => [ref, value]
+
+/** What a running fiber has beside its public interface; test/platform-facts.test.ts holds it to that. */
+interface FiberInternals {
+  readonly _fiberRefs: FiberRefs.FiberRefs
+  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
+}
+
+/** Several FiberRefs for the price of one; `setFiberRef` would also leave out a context that is `Equal`. */
+const setAll = (fiber: AnyFiber, entries: ReadonlyArray<Setting>) => {
+  const internals = fiber as unknown as FiberInternals
+  const id = fiber.id()
+  // the field: its getter sets the runtime flags first, at the price of another copy
+  const locals = new Map(internals._fiberRefs.locals)
+  for (const [ref, value] of entries) {
+    const stack = locals.get(ref) ?? []
+    locals.set(ref, [[id, value], ...(stack[0]?.[0] === id ? stack.slice(1) : stack)])
+  }
+  internals.setFiberRefs(FiberRefs.unsafeMake(locals))
+}
+
+// --- inward ----------------------------------------------------------------------------------------------------------
+
+/**
+ * Runs plain phases from `from` on. Stops at the end, at an outcome
+ * (`exchange.takeEnded`) or at a phase that is an Effect, whose index it gives.
+ */
+export const advance = (exchange: ExchangeImpl, phases: ReadonlyArray<Phase>, from: number): number => {
+  for (let i = from; i < phases.length; i++) {
+    const phase = phases[i]!
+    const mark = exchange.pending.length
+    try {
+      if (phase.guard !== undefined) {
+        const verdict = phase.guard(exchange)
+        if (verdict === true) continue
+        if (verdict !== false) {
+          exchange.waitingFor = verdict
+          return i
+        }
+        i += phase.skip ?? 0
+        continue
+      }
+      if (hasResponse(phase)) exchange.pending.push(phase)
+      const outcome = phase.request?.(exchange)
+      if (outcome === undefined || outcome._tag === "Defer") {
+        if (phase.requestEffect !== undefined) return i
+      } else if (outcome._tag === "Provide") {
+        exchange.give(phase.provides!, outcome.value)
+      } else if (outcome._tag !== "Pass") {
+        exchange.end(outcome)
+        return i
+      }
+    } catch (defect) {
+      exchange.pending.length = mark
+      exchange.end({ _tag: "Die", defect })
+      return i
+    }
+  }
+  return phases.length
+}
+
+/** The effect at which `advance` stopped. */
+export const waiting = (
+  exchange: ExchangeImpl,
+  phases: ReadonlyArray<Phase>,
+  at: number
+): Effect.Effect<boolean | Outcome | void, unknown, unknown> => {
+  const guard = exchange.waitingFor
+  if (guard === undefined) return Effect.suspend(() => phases[at]!.requestEffect!(exchange))
+  exchange.waitingFor = undefined
+  return guard
+}
+
+/** Takes what that effect gave; the index to go on from. */
+export const settle = (
+  exchange: ExchangeImpl,
+  phases: ReadonlyArray<Phase>,
+  at: number,
+  given: boolean | Outcome | void
+): number => {
+  const phase = phases[at]!
+  if (typeof given === "boolean") return at + 1 + (given ? 0 : phase.skip ?? 0)
+  if (given === undefined || given._tag === "Pass" || given._tag === "Defer") return at + 1
+  if (given._tag === "Provide") {
+    exchange.give(phase.provides!, given.value)
+    return at + 1
+  }
+  exchange.end(given)
+  return phases.length
+}
+
+interface Frame {
+  readonly index: number
+  readonly phases: ReadonlyArray<Phase>
+  next: ErasedApp
+}
+
+export interface Compiled {
+  readonly frames: ReadonlyArray<Frame>
+  readonly responds: boolean
+  readonly base: Context.Context<never> | undefined
+}
+
+/**
+ * Compiles phases over an app: consecutive plain phases are one frame, what
+ * wraps stands between two.
+ */
+export const apply = (
+  phases: ReadonlyArray<Phase>,
+  app: ErasedApp,
+  base?: Context.Context<never> | undefined
+): ErasedApp => {
+  const wraps = phases.flatMap((phase, i) => phase.around === undefined ? [] : [i])
+  const frames: Array<Frame> = [...wraps, phases.length - 1].map((end, index) => ({
+    index,
+    phases: phases.slice(index === 0 ? 0 : wraps[index - 1]! + 1, end + 1),
+    next: app
+  }))
+  const stack: Compiled = { frames, responds: phases.some(hasResponse), base }
+  for (let i = wraps.length - 1; i >= 0; i--) {
+    frames[i]!.next = phases[wraps[i]!]!.around!(frameApp(stack, frames[i + 1]!))
+  }
+  return frameApp(stack, frames[0]!)
+}
+
+const frameApp = (stack: Compiled, frame: Frame): ErasedApp =>
+  Effect.withFiberRuntime((fiber) => {
+    let exchange = exchangeOf(fiber)
+    if (frame.index === 0) {
+      while (exchange?.left === true) exchange = exchange.parent
+      exchange = new ExchangeImpl(fiber, stack, exchange)
+      if (stack.base !== undefined) exchange.adopt(stack.base)
+    } else {
+      while (exchange !== undefined && exchange.stack !== stack) exchange = exchange.parent
+      // what wraps ran its app in a fiber without this one's refs
+      exchange ??= new ExchangeImpl(fiber, stack)
+      // a second run, by a retry: the first one's edits are void
+      const base = exchange.bases[frame.index]
+      if (base !== undefined) exchange.pending.length = Math.min(base, exchange.pending.length)
+    }
+    exchange.bases[frame.index] = exchange.pending.length
+    return enter(fiber, exchange, frame, 0)
+  })
+
+const enter = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, from: number): ErasedApp => {
+  const at = advance(exchange, frame.phases, from)
+  const ended = exchange.takeEnded()
+  if (ended !== undefined) {
+    if (ended._tag === "Respond") return depart(fiber, exchange, frame, ended.response)
+    return refuse(fiber, exchange, frame, ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
+  }
+  exchange.install(fiber)
+  if (at === frame.phases.length) return proceed(fiber, exchange, frame)
+  return Effect.matchCauseEffect(waiting(exchange, frame.phases, at), {
+    onFailure: (cause) => refuse(fiber, exchange, frame, cause),
+    // when it refused, `settle` gives the end, where `enter` finds what ended it
+    onSuccess: (given) => enter(fiber, exchange, frame, settle(exchange, frame.phases, at, given))
+  })
+}
+
+const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedApp => {
+  const stack = exchange.stack!
+  const isLast = frame.index === stack.frames.length - 1
+  if (!stack.responds && stack.frames.length === 1 && !exchange.restores) return frame.next
+  return Effect.matchCauseEffect(frame.next, {
+    onSuccess: (response) => depart(fiber, exchange, frame, response),
+    onFailure: (cause) => {
+      if (isLast) exchange.appCause = cause
+      if (frame.index > 0) return Effect.failCause(cause)
+      // an app's own failure passes untouched; one that a wrapper made is a refusal
+      if (cause === exchange.appCause || isAnswered(exchange.request)) {
+        exchange.leave(fiber)
+        return Effect.failCause(cause)
+      }
+      return refuse(fiber, exchange, frame, cause)
+    }
+  })
+}
+
+/** Which of two apps a request meets.
+ */
+export const choose = (
+  decide: (exchange: ExchangeImpl) => boolean | Effect.Effect<boolean, unknown, unknown>,
+  onTrue: ErasedApp,
+  onFalse: ErasedApp
+): ErasedApp =>
+  Effect.withFiberRuntime((fiber) => {
+    const verdict = decide(exchangeOf(fiber) ?? new ExchangeImpl(fiber, undefined))
+    if (typeof verdict === "boolean") return verdict ? onTrue : onFalse
+    return Effect.flatMap(verdict, (verdict) => verdict ? onTrue : onFalse)
+  })
+
+// --- outward ---------------------------------------------------------------------------------------------------------
+
+const lift = (response: Response | Effect.Effect<Response, never, unknown>): Effect.Effect<Response> =>
+  HttpServerResponse.isServerResponse(response) ? Effect.succeed(response) : response as Effect.Effect<Response>
+
+/** A response leaves through a frame. */
+const depart = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, response: Response): ErasedApp => {
+  const flushed = lift(flush(exchange, response, exchange.bases[frame.index]!))
+  if (frame.index === 0) exchange.leave(fiber)
+  return flushed
+}
+
+/**
+ * A refusal leaves through a frame. It stays the failure it is; the response that
+ * it stands for will carry the edits of everything it passes.
+ */
+const refuse = (
+  fiber: AnyFiber,
+  exchange: ExchangeImpl,
+  frame: Frame,
+  cause: Cause.Cause<unknown>
+): ErasedApp => {
+  if (exchange.stack!.responds || exchange.covered) {
+    exchange.install(fiber)
+    for (const error of [...Cause.failures(cause), ...Cause.defects(cause)]) {
+      exchange.unarmed = !arm(error) || exchange.unarmed
+    }
+  }
+  if (frame.index > 0) return Effect.failCause(cause)
+  exchange.leave(fiber)
+  if (!exchange.unarmed || exchange.parent !== undefined) return Effect.failCause(cause)
+  // last resort: nothing can be attached to a primitive, so its response rides in the cause
+  return Effect.flatMap(
+    HttpServerError.causeResponse(cause),
+    ([response]) =>
+      Effect.flatMap(
+        lift(flush(exchange, response, 0)),
+        (edited) => Effect.failCause(Cause.sequential(cause, Cause.die(edited)))
+      )
+  )
+}
+
+const armedKey = Symbol.for("effect-middleware/Middleware/armed")
+
+/**
+ * Makes an error render, once it has left every stack, as the response that the
+ * stack has edited. It looks the exchange up in the fiber that renders it, so one
+ * error object may serve many requests.
+ */
+const arm = (error: unknown): boolean => {
+  if (typeof error !== "object" || error === null) return false
+  if (armedKey in error) return true
+  if (!Object.isExtensible(error)) return false
+  const original = HttpServerRespondable.isRespondable(error) ? error[HttpServerRespondable.symbol] : undefined
+  // asked before the error is armed: afterwards it would ask itself
+  const otherwise = HttpServerRespondable.toResponseOrElse(error, internalServerError)
+  const render = () => original === undefined ? otherwise : original.call(error)
+  // not seen by enumeration: the error looks as it did
+  Object.defineProperty(error, armedKey, { value: true })
+  Object.defineProperty(error, HttpServerRespondable.symbol, {
+    configurable: true,
+    value: () =>
+      Effect.withFiberRuntime<Response, unknown>((fiber) => {
+        let top: ExchangeImpl | undefined
+        for (let e = exchangeOf(fiber); e?.left === true; e = e.parent) top = e
+        return top === undefined ? render() : top.refusal(error, render())
+      })
+  })
+  return true
+}
+
+const internalServerError = HttpServerResponse.empty({ status: 500 })
+
+const handlerOf =
+  (exchange: ExchangeImpl, outer: Option.Option<HttpApp.PreResponseHandler>): HttpApp.PreResponseHandler =>
+  (request, response) => {
+    const edited = lift(flush(exchange, response, 0))
+    return outer._tag === "None" ? edited : Effect.flatMap(edited, (response) => outer.value(request, response))
+  }
+
+/** Takes the next response phase to run: those of a stack further in come first. */
+const take = (exchange: ExchangeImpl, base: number): readonly [ExchangeImpl, Phase] | undefined => {
+  if (exchange.child !== undefined) {
+    const inner = take(exchange.child, 0)
+    if (inner !== undefined) return inner
+    exchange.child = undefined
+  }
+  return exchange.pending.length > base ? [exchange, exchange.pending.pop()!] : undefined
+}
+
+/**
+ * Runs what is pending down to `base` on one draft, each phase once. Total: a
+ * phase that throws makes the response a 500 and the log has the cause.
+ */
+const flush = (
+  exchange: ExchangeImpl,
+  response: Response,
+  base: number
+): Response | Effect.Effect<Response, never, unknown> => {
+  if (exchange.child === undefined && exchange.pending.length <= base) return response
+  const draft = open(response)
+  const failed = (cause: Cause.Cause<unknown>) => {
+    draft.replace(internalServerError)
+    return Effect.logError("A response phase failed; the response was replaced by a 500", cause)
+  }
+  const go = (): Effect.Effect<void, never, unknown> | undefined => {
+    for (let next = take(exchange, base); next !== undefined; next = take(exchange, base)) {
+      const [owner, phase] = next
+      const effect = run(owner, phase)
+      if (effect !== undefined) return Effect.flatMap(effect, () => go() ?? Effect.void)
+    }
+    return undefined
+  }
+  const run = (owner: ExchangeImpl, phase: Phase): Effect.Effect<void, never, unknown> | undefined => {
+    try {
+      const edit = phase.response?.(draft, owner)
+      const effect = phase.responseEffect === undefined
+        ? edit
+        : Effect.zipRight(edit ?? Effect.void, Effect.suspend(() => phase.responseEffect!(draft, owner)))
+      if (effect === undefined) return render()
+      return Effect.suspend(() => effect).pipe(
+        Effect.provide(owner.context),
+        Effect.catchAllCause(failed),
+        Effect.flatMap(() => render() ?? Effect.void)
+      )
+    } catch (defect) {
+      return failed(Cause.die(defect))
+    }
+  }
+  const render = (): Effect.Effect<void> | undefined => {
+    const error = draft.takeRefusal()
+    if (error === undefined) return undefined
+    return Effect.map(
+      HttpServerRespondable.toResponseOrElse(error, internalServerError),
+      (response) => draft.replace(response)
+    )
+  }
+  const effect = go()
+  return effect === undefined ? draft.toResponse() : Effect.map(effect, () => draft.toResponse())
+}
+
+// --- the request -----------------------------------------------------------------------------------------------------
+
+const baseKey = Symbol.for("effect-middleware/Middleware/base")
+type Derived = HttpServerRequest.HttpServerRequest & { readonly [baseKey]: HttpServerRequest.HttpServerRequest }
+
+/** Body accessors that cache on the instance: asked of the original, one cache serves every view. */
+const shared: PropertyDescriptorMap = Object.fromEntries(
+  (["arrayBuffer", "json", "multipart", "text", "urlParamsBody"] as const).map((key) => [key, {
+    configurable: true,
+    get(this: Derived) {
+      return this[baseKey][key]
+    }
+  }])
+)
+
+/**
+ * Another view of a request by delegation to the original, on which the servers
+ * keep how to answer it; `request.modify` would lose that.
+ */
+const derive = (
+  base: HttpServerRequest.HttpServerRequest,
+  changes: RequestChanges
+): HttpServerRequest.HttpServerRequest => {
+  const derived = Object.create(base, shared) as Derived
+  const define = (key: PropertyKey, value: unknown) =>
+    Object.defineProperty(derived, key, { value, configurable: true, writable: true })
+  define(baseKey, base)
+  for (const key in changes) {
+    const value = changes[key as keyof RequestChanges]
+    if (value !== undefined) define(key, value)
+  }
+  if (changes.headers !== undefined && changes.headers.cookie !== base.headers.cookie) {
+    define("cookies", Cookies.parseHeader(changes.headers.cookie ?? ""))
+  }
+  define("modify", (options: Parameters<typeof base.modify>[0]) => {
+    const { headers, remoteAddress, url } = options
+    return derive(derived, {
+      headers,
+      url,
+      remoteAddress: remoteAddress === undefined ? undefined : Option.some(remoteAddress)
+    })
+  })
+  return derived
+}
+
+// --- for Stack.ts ----------------------------------------------------------------------------------------------------
+
+export const concatAll = <Name extends string>(name: Name, members: ReadonlyArray<Any>): Any => {
+  const phases = members.flatMap(phasesOf)
+  const seen = new Set<string>()
+  for (const { guard, name } of phases) {
+    if (guard !== undefined) continue
+    if (seen.has(name)) {
+      throw new TypeError(
+        `Stack: two middlewares are named "${name}"; give one of them another name: ` +
+          `X.middleware({ name: "${name}2", ... })`
+      )
+    }
+    seen.add(name)
+  }
+  return fromPhases(name, phases, members)
+}
+
+export function named<Name extends string>(name: Name): Make<Name> {
+  // the overloads of `Make` say what stands in which place
+  return ((...members: ReadonlyArray<Any>) => concatAll(name, members)) as unknown as Make<Name>
+}
+
+/**
+ * The request phases alone, where there is no app to wrap: what is refused fails,
+ * what is provided is the result, responses are edited by the stack around it or,
+ * without one, just before they are sent.
+ */
+export const phasesEffect = (
+  middleware: Any,
+  base: Context.Context<never>,
+  provides: string | undefined
+): Effect.Effect<unknown, unknown, unknown> => {
+  const phases = phasesOf(middleware)
+  return Effect.withFiberRuntime((fiber) => {
+    let outer = exchangeOf(fiber)
+    while (outer?.left === true) outer = outer.parent
+    const stack: Compiled = { frames: [], responds: phases.some(hasResponse), base }
+    const exchange = new ExchangeImpl(fiber, stack, outer)
+    exchange.adopt(base)
+    const go = (from: number): Effect.Effect<unknown, unknown, unknown> => {
+      const at = advance(exchange, phases, from)
+      const ended = exchange.takeEnded()
+      exchange.install(fiber)
+      if (ended !== undefined) {
+        // an answer here is a failure to the endpoint: it is a response, and leaves as what it is
+        return ended._tag === "Respond"
+          ? Effect.fail(ended.response)
+          : Effect.failCause(ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
+      }
+      if (at === phases.length) {
+        return provides === undefined ? Effect.void : Effect.succeed(exchange.context.unsafeMap.get(provides))
+      }
+      return Effect.flatMap(
+        Effect.provide(waiting(exchange, phases, at), exchange.context),
+        (given) => go(settle(exchange, phases, at, given))
+      )
+    }
+    return go(0)
+  })
+}
