@@ -30,6 +30,7 @@ import {
   isAnswered,
   isSync,
   isUnwrapped,
+  mayRespond,
   named,
   phasesOf,
   settle,
@@ -133,6 +134,14 @@ export declare namespace Middleware {
 export interface Phases {
   readonly kind: "phases"
 }
+
+/**
+ * The members of a middleware that wraps nothing: phases, or a stack of such.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type PhaseMembers = Phases | ReadonlyArray<{ readonly members: PhaseMembers }>
 
 /**
  * The members of a middleware that wraps its app.
@@ -827,16 +836,18 @@ export const firstOf = <
   Phases
 > => {
   const all = alternatives.map(phasesOf)
-  const phase: Phase =
-    all.every((phases) => phases.every((phase) => phase.requestEffect === undefined && isSync(phase)))
-      ? { name, request: (exchange) => attempt(exchange as ExchangeImpl, all, 0, undefined) as Outcome }
-      : {
-        name,
-        requestEffect: (exchange) => {
-          const outcome = attempt(exchange as ExchangeImpl, all, 0, undefined)
-          return Effect.isEffect(outcome) ? outcome : Effect.succeed(outcome)
-        }
+  const run = (exchange: ExchangeImpl) => attempt(exchange, all, 0, undefined)
+  const responds = all.flat().some(mayRespond)
+  const phase: Phase = all.flat().every(isSync)
+    ? { name, responds, request: (exchange) => run(exchange as ExchangeImpl) as Outcome }
+    : {
+      name,
+      responds,
+      requestEffect: (exchange) => {
+        const outcome = run(exchange as ExchangeImpl)
+        return Effect.isEffect(outcome) ? outcome : Effect.succeed(outcome)
       }
+    }
   return fromPhases(name, [phase])
 }
 
@@ -845,7 +856,7 @@ export const firstOf = <
  * @category models
  */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type PhasesOnly = Middleware<never, any, any, never, string, Phases>
+export type PhasesOnly = Middleware<never, any, any, never, string, PhaseMembers>
 
 /** What every alternative provides. */
 type Common<L extends ReadonlyArray<unknown>> = L extends readonly [infer A, ...infer T]

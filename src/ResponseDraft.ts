@@ -227,8 +227,8 @@ class Draft implements Open {
     })
   }
 
-  private put(name: string, value: string | undefined) {
-    if (value !== undefined) this.set(name, value)
+  private put(name: string, value: string) {
+    if (value !== "") this.set(name, value)
   }
   private write(): Record<string, string> {
     // `Object.assign` and not a spread: on Node 20 each new key after a spread costs a map migration

@@ -21,7 +21,7 @@ import type { ErasedApp } from "./internal/kernel.js"
 import { apply, concatAll, named, phasesEffect, phasesOf } from "./internal/kernel.js"
 import type { Make } from "./internal/stackMake.js"
 import type { Stack, Verify } from "./internal/stackTypes.js"
-import type { Any, AnyTag, Middleware, PerRequest, Phases } from "./Middleware.js"
+import type { Any, AnyTag, Middleware, PerRequest, PhaseMembers } from "./Middleware.js"
 
 export type {
   /**
@@ -424,7 +424,7 @@ export const httpApiMiddleware = <I, A, P, F, R, H>(
   tag: Context.Tag<I, HttpApiMiddleware.HttpApiMiddleware<A, F>> & {
     readonly provides?: Context.Tag<P, A> | undefined
   },
-  middleware: Middleware<P, F, R, H, string, Phases>
+  middleware: Middleware<P, F, R, H, string, PhaseMembers>
 ): Layer.Layer<I, never, OfLayer<R, [], HttpRouter.HttpRouter.Provided>> =>
   Layer.effect(
     tag,

@@ -22,7 +22,7 @@ describe("policy", () => {
   const forwarded: Forwarded.Options = { ...proxies, header: "forwarded" }
   const hops = (hops: number): Forwarded.Options => ({ trust: { hops } })
 
-  const direct: Forwarded.Client = {
+  const direct: Forwarded.ClientInfo = {
     address: "10.0.0.1",
     scheme: "http",
     host: "example.com",
@@ -44,7 +44,7 @@ describe("policy", () => {
   }
 
   describe("the connection", () => {
-    it.each<[rule: string, request: Request, expected: Partial<Forwarded.Client>]>([
+    it.each<[rule: string, request: Request, expected: Partial<Forwarded.ClientInfo>]>([
       ["the peer is the client", {}, {}],
       ["an address has one spelling", { peer: "2001:DB8:0::0001" }, { address: "2001:db8::1" }],
       ["a mapped address is IPv4", { peer: "::ffff:10.0.0.1" }, {}],

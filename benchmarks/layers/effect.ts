@@ -22,8 +22,7 @@ export const compiled = (layers: ReadonlyArray<Layer>): Wrap =>
     ...layers.map(({ header, refuses, value }) =>
       Middleware.make({
         name: header,
-        request: ({ request }) =>
-          request.headers[clientHeader] === refuses ? Middleware.Respond(forbidden) : undefined,
+        request: ({ request }) => request.headers[clientHeader] === refuses ? Middleware.Respond(forbidden) : undefined,
         response: (draft) => draft.set(header, value)
       })
     )
@@ -31,20 +30,23 @@ export const compiled = (layers: ReadonlyArray<Layer>): Wrap =>
 
 /** The layers as an Effect user writes them, generator and all. */
 export const naiveGen = (layers: ReadonlyArray<Layer>): Wrap =>
-  nested(layers, ({ header, refuses, value }) =>
-    HttpMiddleware.make((app: App) =>
-      Effect.gen(function*() {
-        const request = yield* HttpServerRequest.HttpServerRequest
-        const response = request.headers[clientHeader] === refuses ? forbidden : yield* app
-        return HttpServerResponse.setHeader(response, header, value)
-      })
-    ))
+  nested(
+    layers,
+    ({ header, refuses, value }) =>
+      HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
+        Effect.gen(function*() {
+          const request = yield* HttpServerRequest.HttpServerRequest
+          const response = request.headers[clientHeader] === refuses ? forbidden : yield* app
+          return HttpServerResponse.setHeader(response, header, value)
+        })
+      )
+  )
 
 /** The same without generators. */
 export const naiveFlatMap = (layers: ReadonlyArray<Layer>): Wrap =>
   nested(layers, ({ header, refuses, value }) => {
     const set = HttpServerResponse.setHeader(header, value)
-    return HttpMiddleware.make((app: App) =>
+    return HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
         Effect.map(request.headers[clientHeader] === refuses ? Effect.succeed(forbidden) : app, set))
     )
@@ -85,7 +87,11 @@ export const serve = (wrap: Wrap): Server => {
       send,
       reply: () => {
         const { body, headers, status } = send()
-        return { status, headers: { ...headers }, body: body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : "" }
+        return {
+          status,
+          headers: { ...headers },
+          body: body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : ""
+        }
       }
     }
   }

@@ -2,7 +2,7 @@
  * The process of one variant: checks what it does, warms it up, times it, and
  * prints one line of JSON.
  *
- *     node ... benchmarks/layers/measure.ts <name> <layers> <warm-up ms> <measuring ms>
+ *     node ... benchmarks/layers/measure.ts <name> <layers> <warm-up, CPU ms> <measuring, CPU ms>
  */
 import * as assert from "node:assert/strict"
 import { median } from "../statistics.js"
@@ -21,28 +21,36 @@ const run = async (send: () => unknown, requests: number) => {
   for (let i = 0; i < requests; i++) await send()
 }
 
+const cpuMillis = () => {
+  const { system, user } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+/** Fewer, and the compiler may not have seen enough. */
+const fewest = 10_000
+
+/** The limits are of CPU time: on a machine with other work, wall time would warm up too little. */
 const measure = async (send: () => unknown, warmUp: number, measuring: number): Promise<Measured> => {
-  const now = () => performance.now()
   let perSample = 1
-  let began = now()
-  for (const end = began + warmUp; now() < end;) {
-    began = now()
+  let warm = 0
+  for (const end = cpuMillis() + warmUp; warm < fewest || cpuMillis() < end;) {
+    const began = performance.now()
     await run(send, perSample)
-    if (now() - began < 4) perSample *= 2
+    warm += perSample
+    if (performance.now() - began < 2) perSample *= 2
     // lets finalizers run, as a server does
     await new Promise(setImmediate)
   }
   const samples: Array<number> = []
-  const cpu = process.cpuUsage()
-  for (const end = now() + measuring; now() < end;) {
-    began = now()
+  const began = cpuMillis()
+  for (const end = began + measuring; cpuMillis() < end;) {
+    const began = performance.now()
     await run(send, perSample)
-    samples.push((now() - began) * 1000 / perSample)
+    samples.push((performance.now() - began) * 1000 / perSample)
     await new Promise(setImmediate)
   }
-  const { system, user } = process.cpuUsage(cpu)
   const requests = samples.length * perSample
-  return { wall: median(samples), cpu: (user + system) / requests, requests }
+  return { wall: median(samples), cpu: (cpuMillis() - began) * 1000 / requests, requests }
 }
 
 const [name, layers, warmUp, measuring] = process.argv.slice(2) as [Name, string, string, string]

@@ -46,7 +46,7 @@ export const parseForwarded = (value: string): ReadonlyArray<Element | undefined
     const element = elements.length < maxElements ? parseElement(text) : undefined
     end = start - 1
     // a list may have empty elements (RFC 9110 5.6.1)
-    if (text === "" && elements.length < maxElements) continue
+    if (text === "") continue
     elements.push(element)
     if (element === undefined) break
   }
@@ -138,23 +138,18 @@ const addressNode = (text: string, port: number | undefined): Node | undefined =
 const parseLooseNode = (text: string): Node | undefined =>
   !text.startsWith("[") && text.indexOf(":") !== text.lastIndexOf(":") ? addressNode(text, undefined) : parseNode(text)
 
-// a quote met from the right closes a string, which opens at the nearest quote that is not escaped
+// A quote met from the right closes a string, which opens at the nearest quote without a backslash before it: within the
+// string a quote has one, and the quote that opens it has "=".
 const elementStart = (value: string, end: number): number => {
   for (let index = end - 1; index >= 0; index--) {
     const char = value.charAt(index)
     if (char === ",") return index + 1
     if (char === "\"") {
-      do index = index === 0 ? -1 : value.lastIndexOf("\"", index - 1)
-      while (isEscaped(value, index))
+      do index = value.lastIndexOf("\"", index - 1)
+      while (value.charAt(index - 1) === "\\")
     }
   }
   return 0
-}
-
-const isEscaped = (value: string, index: number): boolean => {
-  let start = index
-  while (value.charAt(start - 1) === "\\") start--
-  return (index - start) % 2 === 1
 }
 
 // no two parts that repeat can match the same character: it cannot backtrack far

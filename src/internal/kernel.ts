@@ -59,6 +59,8 @@ export interface Phase {
   readonly responseEffect?:
     | ((draft: ResponseDraft, exchange: Exchange) => Effect.Effect<void, never, unknown>)
     | undefined
+  /** It enters response phases of others: alternatives. */
+  readonly responds?: boolean | undefined
   readonly around?: ErasedWrap | undefined
 }
 
@@ -102,8 +104,9 @@ export const phasesOf = (middleware: Any): ReadonlyArray<Phase> => {
 }
 
 export const isUnwrapped = (phase: Phase) => phase.around === undefined
-export const isSync = (phase: Phase) => phase.guard === undefined
+export const isSync = (phase: Phase) => phase.guard === undefined && phase.requestEffect === undefined
 const hasResponse = (phase: Phase) => phase.response !== undefined || phase.responseEffect !== undefined
+export const mayRespond = (phase: Phase) => hasResponse(phase) || phase.responds === true
 
 /** What a request has been through in one application of a stack, and what its response still has before it. */
 export class ExchangeImpl implements Exchange {
@@ -383,7 +386,7 @@ export const apply = (
     phases: phases.slice(index === 0 ? 0 : wraps[index - 1]! + 1, end + 1),
     next: app
   }))
-  const stack: Compiled = { frames, responds: phases.some(hasResponse), base }
+  const stack: Compiled = { frames, responds: phases.some(mayRespond), base }
   for (let i = wraps.length - 1; i >= 0; i--) {
     frames[i]!.next = phases[wraps[i]!]!.around!(frameApp(stack, frames[i + 1]!))
   }
@@ -680,7 +683,7 @@ export const phasesEffect = (
   return Effect.withFiberRuntime((fiber) => {
     let outer = exchangeOf(fiber)
     while (outer?.left === true) outer = outer.parent
-    const stack: Compiled = { frames: [], responds: phases.some(hasResponse), base }
+    const stack: Compiled = { frames: [], responds: phases.some(mayRespond), base }
     const exchange = new ExchangeImpl(fiber, stack, outer)
     exchange.adopt(base)
     const go = (from: number): Effect.Effect<unknown, unknown, unknown> => {

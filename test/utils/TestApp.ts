@@ -32,6 +32,7 @@ export interface Reply {
 }
 
 export type App = HttpApp.Default<unknown, never>
+/** Interrupt it, and the client goes away. */
 export type Send = (init?: Init) => Effect.Effect<Reply>
 export type Mounted = Effect.Effect<Send, never, Scope.Scope>
 
@@ -39,29 +40,39 @@ export interface Mount {
   readonly name: string
   /** Whether the app's own failure can be handled there: platform's serve mounts answer it further in. */
   readonly handles: boolean
+  /** Where the mount's own router stands, and so who sees that there is no route. */
+  readonly router: "inside" | "outside" | "none"
   readonly mount: (app: App, middleware: Middleware.Any) => Mounted
 }
 
+/** What the routers of the mounts know, on every path; `unknownRoute` is none of it. */
+const methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const
+export const unknownRoute: Init = { method: "PURGE" }
+
+// --- clients ---------------------------------------------------------------------------------------------------------
+
 type Handler = (request: Request) => Promise<Response>
 
-const viaWeb = (make: (runtime: Runtime.Runtime<never>) => Handler | Effect.Effect<Handler, never, Scope.Scope>) =>
-  Effect.flatMap(Effect.runtime<never>(), (runtime) => {
-    const made = make(runtime)
-    return Effect.map(
-      Effect.isEffect(made) ? made : Effect.succeed(made),
-      (handler): Send => ({ body, headers = {}, method = "GET", path = "/" } = {}) =>
-        Effect.promise(async () => {
-          const response = await handler(
-            new Request(`http://localhost${path}`, { method, headers: { host: "localhost", ...headers }, body: body ?? null })
-          )
-          return {
-            status: response.status,
-            headers: Object.fromEntries(response.headers),
-            cookies: response.headers.getSetCookie(),
-            body: await response.text()
-          }
-        })
-    )
+const viaWeb = (make: (runtime: Runtime.Runtime<never>) => Handler): Mounted =>
+  Effect.map(Effect.runtime<never>(), (runtime) => {
+    const handler = make(runtime)
+    return ({ body, headers = {}, method = "GET", path = "/" } = {}) =>
+      Effect.promise(async (signal) => {
+        const response = await handler(
+          new Request(`http://localhost${path}`, {
+            method,
+            headers: { host: "localhost", ...headers },
+            body: body ?? null,
+            signal
+          })
+        )
+        return {
+          status: response.status,
+          headers: Object.fromEntries(response.headers),
+          cookies: response.headers.getSetCookie(),
+          body: await response.text()
+        }
+      })
   })
 
 /** Sends over a socket, with Node's own client, which adds and hides nothing. */
@@ -83,110 +94,168 @@ export const request = (port: number, { body, headers = {}, method = "GET", path
     })
     message.on("error", (error) => resume(Effect.die(error)))
     message.end(body)
+    return Effect.sync(() => message.destroy())
   })
+
+// --- servers ---------------------------------------------------------------------------------------------------------
 
 export const nodeServer = NodeHttpServer.layer(() => Http.createServer(), { port: 0, host: "127.0.0.1" })
 
-const viaNode = (served: Layer.Layer<never, never, HttpServer.HttpServer>): Mounted =>
-  Effect.map(unshared(Effect.scope.pipe(
-    Effect.flatMap((scope) => Effect.flatMap(Layer.CurrentMemoMap, (memoMap) =>
-      Layer.buildWithMemoMap(Layer.provideMerge(served, nodeServer), memoMap, scope)))
-  )), (context): Send => {
-    const { address } = Context.get(context, HttpServer.HttpServer)
-    return (init) => request(address._tag === "TcpAddress" ? address.port : 0, init)
-  }).pipe(Effect.orDie)
+/** Serves over a socket; gives the port. */
+export const listen = (
+  served: Layer.Layer<never, never, Layer.Layer.Success<typeof nodeServer>>
+): Effect.Effect<number, never, Scope.Scope> =>
+  Effect.map(
+    Effect.orDie(unshared(Effect.flatMap(Layer.CurrentMemoMap, (memoMap) =>
+      Effect.scopeWith((scope) =>
+        Layer.buildWithMemoMap(Layer.provideMerge(served, nodeServer), memoMap, scope)
+      )))),
+    (context) => {
+      const { address } = Context.get(context, HttpServer.HttpServer)
+      return address._tag === "TcpAddress" ? address.port : 0
+    }
+  )
 
-const web = (app: App, served?: Middleware.Any) =>
+const node = (served: Parameters<typeof listen>[0]): Mounted =>
+  Effect.map(listen(served), (port) => (init) => request(port, init))
+
+const web = (app: App, served?: Middleware.Any): Mounted =>
   viaWeb((runtime) => HttpApp.toWebHandlerRuntime(runtime)(app, served as never) as Handler)
 
-const routes = (app: App) => HttpLayerRouter.add("*", "*", app as HttpApp.Default)
+// --- routers ---------------------------------------------------------------------------------------------------------
+
+const routed = (app: App): HttpRouter.HttpRouter<unknown> =>
+  HttpRouter.fromIterable(methods.map((method) => HttpRouter.makeRoute(method, "*", app)))
+
+const layerRoutes = (app: App) =>
+  HttpLayerRouter.addAll(methods.map((method) => HttpLayerRouter.route(method, "*", app as HttpApp.Default)))
 
 /** Layers are shared by reference within a memo map, and so would be the router of two mounts. */
 const unshared = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(Layer.makeMemoMap, (memoMap) => Effect.provideService(effect, Layer.CurrentMemoMap, memoMap))
 
-const layerRouted = (layer: Layer.Layer<never, never, HttpLayerRouter.HttpRouter>, served?: Middleware.Any) =>
-  Effect.flatMap(unshared(HttpLayerRouter.toHttpEffect(layer)), (app) => web(app as App, served))
+const layerRouted = (layer: Layer.Layer<never, never, HttpLayerRouter.HttpRouter>): Mounted =>
+  Effect.flatMap(unshared(HttpLayerRouter.toHttpEffect(layer)), (app) => web(app as App))
 
-const endpoint = HttpApiEndpoint.get("all", "/*")
-const api = HttpApi.make("api").add(HttpApiGroup.make("group").add(endpoint))
-const groupLive = (app: App) =>
-  HttpApiBuilder.group(api, "group", (handlers) => handlers.handleRaw("all", () => app as HttpApp.Default))
+const endpoints = methods.map((method) => HttpApiEndpoint.make(method)(method, "/*"))
+const api = HttpApi.make("api").add(
+  endpoints.reduce((group, endpoint) => group.add(endpoint as never), HttpApiGroup.make("group"))
+)
 
-const apiApp = (app: App, extra: Layer.Layer<never> = Layer.empty) =>
+const apiLive = (app: App): Layer.Layer<HttpApi.Api> => {
+  const handled = HttpApiBuilder.group(api, "group", (handlers) =>
+    methods.reduce(
+      (handlers, method) => handlers.handleRaw(method as never, (() => app) as never) as never,
+      handlers
+    ) as never)
+  // of the groups, whose names the reduction above has lost to the types, there is this one
+  return Layer.provide(HttpApiBuilder.api(api), handled) as Layer.Layer<HttpApi.Api>
+}
+
+const apiApp = (app: App, extra: Layer.Layer<never>): Effect.Effect<App, never, Scope.Scope> =>
   Layer.build(
-    Layer.mergeAll(HttpApiBuilder.api(api).pipe(Layer.provide(groupLive(app))), extra).pipe(
+    Layer.mergeAll(apiLive(app), extra).pipe(
       Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
       Layer.provideMerge(Layer.mergeAll(HttpServer.layerContext, NodeContext.layer))
     )
   ).pipe(
     Effect.flatMap((context) => Effect.map(Effect.provide(HttpApiBuilder.httpApp, context), Effect.provide(context)))
-  ) as Effect.Effect<App, never, Scope.Scope>
+  )
+
+// --- mounts ----------------------------------------------------------------------------------------------------------
+
+// what a test's middleware requires is in the context in which it mounts
+type Closed = Middleware.Middleware
+type Failing = HttpApp.Default
 
 export const mounts: ReadonlyArray<Mount> = [
-  { name: "app.pipe", handles: true, mount: (app, mw) => web(mw(app as HttpApp.Default)) },
+  {
+    name: "app.pipe",
+    handles: true,
+    router: "none",
+    mount: (app, mw) => web(mw(app as Failing))
+  },
   {
     name: "router.pipe",
     handles: true,
-    mount: (app, mw) => web(mw(HttpRouter.empty.pipe(HttpRouter.all("*", app)) as App as HttpApp.Default))
+    router: "inside",
+    mount: (app, mw) => web(mw(routed(app) as App as Failing))
   },
   {
     name: "a route",
     handles: true,
-    mount: (app, mw) => web(HttpRouter.empty.pipe(HttpRouter.all("*", mw(app as HttpApp.Default))))
+    router: "outside",
+    mount: (app, mw) => web(routed(mw(app as Failing)))
   },
   {
     name: "HttpRouter.use",
     handles: true,
-    mount: (app, mw) => web(HttpRouter.empty.pipe(HttpRouter.all("*", app), HttpRouter.use((app) => mw(app as HttpApp.Default))))
+    router: "outside",
+    mount: (app, mw) => web(HttpRouter.use(routed(app), (app) => mw(app as Failing)))
   },
   {
     name: "Stack.serve, Node",
     handles: true,
-    mount: (app, mw) => viaNode(Stack.serve(app as HttpApp.Default, mw as Middleware.Middleware))
+    router: "none",
+    mount: (app, mw) => node(Stack.serve(app as Failing, mw as Closed))
   },
   {
     name: "Stack.serveRouter, Node",
     handles: true,
-    mount: (app, mw) => viaNode(Stack.serveRouter(routes(app), mw as Middleware.Middleware))
+    router: "inside",
+    mount: (app, mw) => node(Stack.serveRouter(layerRoutes(app), mw as Closed))
   },
   {
     name: "Stack.layerRouter",
     handles: true,
+    router: "outside",
     mount: (app, mw) =>
-      layerRouted(Layer.provide(routes(app), Stack.layerRouter(mw as Middleware.Middleware).layer as Layer.Layer<never>))
+      layerRouted(Layer.provide(layerRoutes(app), Stack.layerRouter(mw as Closed).layer as Layer.Layer<never>))
   },
   {
     name: "Stack.layerRouterGlobal",
     handles: true,
+    router: "inside",
     mount: (app, mw) =>
-      layerRouted(Layer.provideMerge(routes(app), Stack.layerRouterGlobal(mw as Middleware.Middleware) as Layer.Layer<never>))
+      layerRouted(Layer.provideMerge(layerRoutes(app), Stack.layerRouterGlobal(mw as Closed) as Layer.Layer<never>))
   },
   {
     name: "Stack.httpApi",
     handles: true,
-    mount: (app, mw) =>
-      Effect.flatMap(apiApp(app, Stack.httpApi(mw as Middleware.Middleware)), (app) => web(app))
+    router: "inside",
+    mount: (app, mw) => Effect.flatMap(apiApp(app, Stack.httpApi(mw as Closed)), (app) => web(app))
   },
-  { name: "toWebHandler(app, mw)", handles: false, mount: (app, mw) => web(app, mw) },
+  {
+    name: "toWebHandler(app, mw)",
+    handles: false,
+    router: "none",
+    mount: (app, mw) => web(app, mw)
+  },
   {
     name: "HttpServer.serve(mw), Node",
     handles: false,
+    router: "none",
+    mount: (app, mw) => node(HttpServer.serve(app, mw as never) as Layer.Layer<never, never, HttpServer.HttpServer>)
+  },
+  {
+    name: "HttpApiBuilder.serve(mw), Node",
+    handles: false,
+    router: "inside",
+    mount: (app, mw) => node(Layer.provide(HttpApiBuilder.serve(mw as Closed), apiLive(app)))
+  },
+  {
+    name: "HttpLayerRouter.serve({ middleware }), Node",
+    handles: false,
+    router: "inside",
     mount: (app, mw) =>
-      viaNode(HttpServer.serve(app, mw as never) as Layer.Layer<never, never, HttpServer.HttpServer>)
-  },
-  {
-    name: "HttpApiBuilder.serve(mw)",
-    handles: false,
-    mount: (app, mw) => Effect.flatMap(apiApp(app), (app) => web(app, mw))
-  },
-  {
-    name: "HttpLayerRouter.serve({ middleware })",
-    handles: false,
-    mount: (app, mw) => layerRouted(routes(app), mw)
+      node(HttpLayerRouter.serve(layerRoutes(app), {
+        middleware: mw as Closed,
+        disableLogger: true,
+        disableListenLog: true
+      }))
   }
 ]
 
-/** Mounts an app in every way and hands each to a test body. */
+/** Sends one request to an app. */
 export const send = (app: App, init?: Init): Effect.Effect<Reply> =>
   Effect.scoped(Effect.flatMap(web(app), (send) => send(init)))

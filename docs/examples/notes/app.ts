@@ -1,5 +1,5 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Effect, Layer, Schedule, Schema, Stream } from "effect"
+import { Effect, Layer, Schema, Stream } from "effect"
 import { ExceptionHandlers, Forwarded, ProblemDetails, RequestId, Stack, TrustedHost } from "effect-middleware"
 import { Note, type NoteNotFound, Notes } from "./Notes.js"
 
@@ -43,13 +43,14 @@ const remove = Effect.gen(function*() {
   return HttpServerResponse.empty()
 })
 
-/** One line a note, and one note a quarter of a second: it arrives as it is produced. */
+/** One line a note, a quarter of a second apart: each arrives as it is produced. */
 const stream = Effect.gen(function*() {
   const notes = yield* (yield* Notes).list
   return HttpServerResponse.stream(
     Stream.fromIterable(notes).pipe(
+      Stream.zipWithIndex,
+      Stream.mapEffect(([note, index]) => Effect.delay(Effect.succeed(note), index === 0 ? 0 : "250 millis")),
       Stream.map((note) => JSON.stringify(note) + "\n"),
-      Stream.schedule(Schedule.spaced("250 millis")),
       Stream.encodeText
     ),
     { contentType: "application/x-ndjson" }

@@ -1,0 +1,90 @@
+/** What the rounds say, as a page of Markdown. */
+import { median, type Spread, spread } from "../statistics.js"
+import type { Measured } from "./measure.js"
+import { type Contestant, contestants } from "./variants.js"
+
+/** One number a round, in the order of the rounds. */
+export type Results = ReadonlyMap<string, ReadonlyArray<Measured>>
+
+export const keyOf = ({ group, name }: Contestant, layers: number) =>
+  layers === 0 ? `${group} without layers` : `${name} × ${layers}`
+
+type Clock = "cpu" | "wall"
+
+const decimals = (value: number) => (Math.abs(value) < 10 ? value.toFixed(2) : value.toFixed(1))
+const range = ({ max, median, min }: Spread) => `${decimals(median)} (${decimals(min)}–${decimals(max)})`
+
+const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
+  [head, head.map((_, i) => (i === 0 ? "---" : "--:")), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
+
+export const report = (results: Results, counts: ReadonlyArray<number>): string => {
+  const values = (contestant: Contestant, layers: number, clock: Clock) =>
+    results.get(keyOf(contestant, layers))!.map((measured) => measured[clock])
+
+  /** Over the contestant's own baseline, round by round. */
+  const added = (contestant: Contestant, layers: number, clock: Clock) => {
+    const base = values(contestant, 0, clock)
+    return values(contestant, layers, clock).map((value, round) => value - base[round]!)
+  }
+
+  const [compiled] = contestants
+  const ratio = (contestant: Contestant, layers: number, clock: Clock) => {
+    const ours = added(compiled, layers, clock)
+    const theirs = added(contestant, layers, clock)
+    if ([...ours, ...theirs].some((value) => value <= 0)) return "–"
+    return range({
+      ...spread(theirs.map((value, round) => value / ours[round]!)),
+      median: median(theirs) / median(ours)
+    })
+  }
+
+  const layered = counts.filter((count) => count > 0)
+  const [fewest, most] = [layered[0]!, layered.at(-1)!]
+  const baselines = contestants.filter(({ group }, i) => contestants.findIndex((other) => other.group === group) === i)
+
+  const perLayer = contestants.map((contestant) => {
+    const further = (clock: Clock) =>
+      (median(values(contestant, most, clock)) - median(values(contestant, fewest, clock))) / (most - fewest)
+    const first = (clock: Clock) => median(added(contestant, fewest, clock))
+    return [
+      contestant.name,
+      ...(["cpu", "wall"] as const).flatMap((clock) => [decimals(first(clock)), further(clock).toFixed(3)])
+    ]
+  })
+
+  const perRequest = layered.flatMap((layers) =>
+    contestants.map((contestant) => [
+      contestant.name,
+      `${layers}`,
+      range(spread(added(contestant, layers, "cpu"))),
+      range(spread(added(contestant, layers, "wall"))),
+      (median(added(contestant, layers, "cpu")) / layers).toFixed(3),
+      ratio(contestant, layers, "cpu"),
+      ratio(contestant, layers, "wall")
+    ])
+  )
+
+  const absolute = [
+    ...baselines.map((contestant) => [contestant, 0] as const),
+    ...layered.flatMap((layers) => contestants.map((contestant) => [contestant, layers] as const))
+  ].map(([contestant, layers]) => [
+    keyOf(contestant, layers),
+    range(spread(values(contestant, layers, "cpu"))),
+    range(spread(values(contestant, layers, "wall")))
+  ])
+
+  return [
+    "## What a layer costs",
+    `Microseconds. The first is what ${fewest} adds to a server without any; each further one is the slope from ${fewest} to ${most}.`,
+    table(["", "first, CPU", "each further, CPU", "first, wall", "each further, wall"], perLayer),
+    "## What layers add to a request",
+    "Microseconds over the contestant's own server without layers, measured in the same round: median (min–max of the rounds).",
+    table(
+      ["", "layers", "added, CPU", "added, wall", "CPU a layer", "ratio, CPU", "ratio, wall"],
+      perRequest
+    ),
+    "## What a request costs",
+    "Microseconds: median (min–max of the rounds). These are not servers of one kind: compare what is added.",
+    table(["", "CPU", "wall"], absolute)
+  ].join("\n\n")
+}

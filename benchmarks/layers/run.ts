@@ -1,0 +1,56 @@
+import * as ChildProcess from "node:child_process"
+import * as Path from "node:path"
+import { promisify } from "node:util"
+import type { Measured } from "./measure.js"
+import { keyOf, report } from "./report.js"
+import { type Contestant, contestants } from "./variants.js"
+
+export interface Plan {
+  readonly counts: ReadonlyArray<number>
+  readonly rounds: number
+  /** Milliseconds of CPU time. */
+  readonly warmUp: number
+  readonly measuring: number
+}
+
+export const full: Plan = { counts: [0, 1, 5, 20], rounds: 5, warmUp: 500, measuring: 800 }
+export const quick: Plan = { counts: [0, 1, 20], rounds: 2, warmUp: 300, measuring: 200 }
+
+const worker = Path.join(import.meta.dirname, "measure.ts")
+const execFile = promisify(ChildProcess.execFile)
+
+/** A process for each variant in each round, with the order reversed from round to round. */
+export const run = async (plan: Plan, log: (line: string) => void): Promise<string> => {
+  const variants = new Map<string, readonly [contestant: Contestant, layers: number]>()
+  for (const contestant of contestants) {
+    for (const layers of plan.counts) {
+      const key = keyOf(contestant, layers)
+      if (!variants.has(key)) variants.set(key, [contestant, layers])
+    }
+  }
+  const results = new Map<string, Array<Measured>>([...variants.keys()].map((key) => [key, []]))
+  for (let round = 0; round < plan.rounds; round++) {
+    const order = round % 2 === 0 ? [...variants] : [...variants].reverse()
+    for (const [key, [{ name }, layers]] of order) {
+      const args = [worker, name, layers, plan.warmUp, plan.measuring].map(String)
+      const { stdout } = await execFile(process.execPath, [...process.execArgv, ...args])
+      const measured = JSON.parse(stdout) as Measured
+      results.get(key)!.push(measured)
+      log(
+        `round ${round + 1}/${plan.rounds}  ${key}: ${measured.cpu.toFixed(2)} µs CPU, ${
+          measured.wall.toFixed(2)
+        } µs wall`
+      )
+    }
+  }
+  return report(results, plan.counts)
+}
+
+export const title = "Cost per layer"
+
+export const about = [
+  "Every layer reads one request header, could refuse by it, and sets one response header. Each variant was checked to give",
+  "the same status, headers and body before it was timed. See [how to read it](../README.md).",
+  "",
+  ...contestants.map(({ is, name }) => `- ${name}: ${is}`)
+].join("\n")

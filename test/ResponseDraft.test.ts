@@ -1,0 +1,189 @@
+import { Cookies, Headers, HttpBody, HttpServerResponse } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { FastCheck, Stream } from "effect"
+import { ResponseDraft } from "effect-middleware"
+
+const ok = HttpServerResponse.text("ok", { headers: { vary: "accept", "x-own": "1" } })
+
+const webHeaders = (response: HttpServerResponse.HttpServerResponse) => HttpServerResponse.toWeb(response).headers
+
+describe("ResponseDraft", () => {
+  it("gives the very response back when nothing was edited", () => {
+    const draft = ResponseDraft.open(ok)
+    draft.get("vary")
+    draft.delete("x-absent")
+    draft.setIfAbsent("vary", "never")
+    draft.status = 200
+    assert.strictEqual(draft.toResponse(), ok)
+  })
+
+  it("leaves the original as it was", () => {
+    const before = { ...ok.headers }
+    const draft = ResponseDraft.open(ok)
+    draft.set("x-new", "1")
+    draft.delete("x-own")
+    draft.status = 418
+    draft.setCookie("a", "b")
+    draft.setBody(HttpBody.text("other"))
+    assert.notStrictEqual(draft.toResponse(), ok)
+    assert.deepStrictEqual({ ...ok.headers }, before)
+    assert.strictEqual(ok.status, 200)
+    assert.isTrue(Cookies.isEmpty(ok.cookies))
+  })
+
+  it("knows field names in any case", () => {
+    const draft = ResponseDraft.open(ok)
+    draft.set("X-New", "1")
+    assert.strictEqual(draft.get("x-NEW"), "1")
+    assert.isTrue(draft.has("X-Own"))
+    draft.delete("X-OWN")
+    assert.isFalse(draft.has("x-own"))
+    draft.setIfAbsent("X-new", "2")
+    draft.setIfAbsent("X-other", "3")
+    assert.deepInclude(Object.fromEntries(webHeaders(draft.toResponse())), { "x-new": "1", "x-other": "3" })
+  })
+
+  it("appends to a list", () => {
+    const draft = ResponseDraft.open(ok)
+    draft.append("x-list", "a")
+    draft.append("X-List", "b")
+    assert.strictEqual(draft.get("x-list"), "a, b")
+  })
+
+  it.prop("builds the response that platform's setHeader would", [
+    FastCheck.array(FastCheck.tuple(FastCheck.constantFrom("x-a", "x-b", "x-c", "vary"), FastCheck.hexaString()))
+  ], ([edits]) => {
+    const draft = ResponseDraft.open(ok)
+    let response = ok
+    for (const [name, value] of edits) {
+      draft.set(name, value)
+      response = HttpServerResponse.setHeader(response, name, value)
+    }
+    assert.deepStrictEqual({ ...draft.toResponse().headers }, { ...response.headers })
+    assert.deepStrictEqual(draft.toResponse().toString(), response.toString())
+  })
+
+  it("builds what platform accepts as its own", () => {
+    const draft = ResponseDraft.open(ok)
+    draft.set("x-new", "1")
+    const response = draft.toResponse()
+    assert.isTrue(HttpServerResponse.isServerResponse(response))
+    assert.strictEqual(HttpServerResponse.setHeader(response, "x-more", "2").headers["x-new"], "1")
+    assert.strictEqual(HttpServerResponse.setStatus(response, 201).status, 201)
+    assert.deepStrictEqual(Headers.get(response.headers, "x-new")._tag, "Some")
+  })
+
+  describe("lists that merge", () => {
+    const draft = () => ResponseDraft.open(ok)
+    it("Vary: union, * absorbs", () => {
+      const d = draft()
+      d.vary("origin", "Accept")
+      assert.strictEqual(d.get("vary"), "accept, origin")
+      d.vary("*")
+      assert.strictEqual(d.get("vary"), "*")
+    })
+    it("Vary: nothing added makes no field", () => {
+      const d = ResponseDraft.open(HttpServerResponse.empty())
+      d.vary()
+      assert.isFalse(d.has("vary"))
+    })
+    it("Cache-Control: the stricter stays", () => {
+      const d = draft()
+      d.cacheControl("public, max-age=60")
+      d.cacheControl("max-age=10, private")
+      assert.strictEqual(d.get("cache-control"), "max-age=10, private")
+    })
+    it("WWW-Authenticate: one field for all challenges", () => {
+      const d = draft()
+      d.challenge(`Bearer realm="a, b"`)
+      d.challenge("Basic")
+      assert.strictEqual(d.get("www-authenticate"), `Bearer realm="a, b", Basic`)
+    })
+    it("Server-Timing", () => {
+      const d = draft()
+      d.serverTiming("db;dur=1")
+      d.serverTiming("app;dur=2")
+      assert.strictEqual(d.get("server-timing"), "db;dur=1, app;dur=2")
+    })
+  })
+
+  describe("cookies", () => {
+    const cookiesOf = (draft: ResponseDraft.Open) => webHeaders(draft.toResponse()).getSetCookie()
+
+    it("keeps two of one name on different paths or domains", () => {
+      const draft = ResponseDraft.open(HttpServerResponse.unsafeSetCookie(ok, "sid", "handler", { path: "/" }))
+      draft.setCookie("sid", "", { path: "/old" })
+      draft.setCookie("sid", "sub", { path: "/", domain: "example.com" })
+      assert.deepStrictEqual(cookiesOf(draft), [
+        "sid=handler; Path=/",
+        "sid=; Path=/old",
+        "sid=sub; Domain=example.com; Path=/"
+      ])
+    })
+
+    it("replaces one of the same name, domain and path", () => {
+      const draft = ResponseDraft.open(ok)
+      draft.setCookie("sid", "1", { path: "/", domain: "Example.com" })
+      draft.setCookie("sid", "2", { path: "/old" })
+      draft.setCookie("sid", "3", { path: "/", domain: "example.com" })
+      draft.setCookie("sid", "4", { path: "/old" })
+      assert.deepStrictEqual(cookiesOf(draft), ["sid=3; Domain=example.com; Path=/", "sid=4; Path=/old"])
+    })
+
+    it.each(
+      [
+        ["name", ["s id", "1"]],
+        ["path", ["sid", "1", { path: "/; Domain=evil.test" }]],
+        ["domain", ["sid", "1", { domain: "evil.test; Path=/" }]]
+      ] as const
+    )("throws on a %s that would add an attribute", (_, args) => {
+      assert.throws(
+        () => ResponseDraft.open(ok).setCookie(...(args as readonly [string, string])),
+        /CookiesError|Invalid/
+      )
+    })
+  })
+
+  describe("the body", () => {
+    it("brings its type and length", () => {
+      const draft = ResponseDraft.open(ok)
+      draft.setBody(HttpBody.text("longer", "text/html"))
+      assert.deepInclude({ ...draft.toResponse().headers }, { "content-type": "text/html", "content-length": "6" })
+      assert.strictEqual(draft.body, draft.toResponse().body)
+    })
+
+    it("leaves no stale length", () => {
+      const draft = ResponseDraft.open(ok)
+      draft.setBody(HttpBody.stream(Stream.make(new Uint8Array(3)), "text/plain"))
+      assert.isUndefined(draft.toResponse().headers["content-length"])
+    })
+  })
+
+  it("replaces the whole, and later edits apply to the new one", () => {
+    const draft = ResponseDraft.open(ok)
+    draft.set("x-lost", "1")
+    draft.setCookie("lost", "1")
+    draft.replace(HttpServerResponse.empty({ status: 503 }))
+    draft.set("x-kept", "1")
+    const { cookies, headers, status } = draft.toResponse()
+    assert.deepStrictEqual([status, { ...headers }, Cookies.isEmpty(cookies)], [503, { "x-kept": "1" }, true])
+  })
+
+  it("remembers a refusal, and hands it over once", () => {
+    const draft = ResponseDraft.open(ok)
+    const error = new Error("unsaved")
+    draft.refuse(error)
+    assert.strictEqual(draft.refusal, error)
+    assert.strictEqual(draft.takeRefusal(), error)
+    assert.isUndefined(draft.takeRefusal())
+    assert.strictEqual(draft.refusal, error)
+  })
+
+  it("forgets the phrase of a status that it changes", () => {
+    const draft = ResponseDraft.open(HttpServerResponse.empty({ status: 200, statusText: "Fine" }))
+    draft.set("x", "1")
+    assert.strictEqual(draft.toResponse().statusText, "Fine")
+    draft.status = 404
+    assert.isUndefined(draft.toResponse().statusText)
+  })
+})

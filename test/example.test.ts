@@ -1,0 +1,134 @@
+import { HttpServer } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { Chunk, Context, Effect, Layer, Queue, TestClock } from "effect"
+import { Entropy, Stack } from "effect-middleware"
+import * as Http from "node:http"
+import { server, stack } from "../docs/examples/notes/app.js"
+import { Note, NoteNotFound, Notes } from "../docs/examples/notes/Notes.js"
+import { nodeServer, request } from "./utils/TestApp.js"
+
+const notes = [1, 2, 3].map((id) => new Note({ id, text: `note ${id}` }))
+
+/** The layer that a test swaps in: three notes, nothing else. */
+const threeNotes = Layer.succeed(
+  Notes,
+  Notes.make({
+    list: Effect.succeed(notes),
+    create: (text) => Effect.succeed(new Note({ id: 4, text })),
+    read: (id) => id <= 3 ? Effect.succeed(notes[id - 1]!) : new NoteNotFound({ id }),
+    delete: () => Effect.void
+  })
+)
+
+const start = (notes: Layer.Layer<Notes> = Notes.Default) =>
+  Effect.map(
+    Layer.build(server.pipe(Layer.provide(notes), Layer.provideMerge(nodeServer))),
+    (context) => {
+      const { address } = Context.get(context, HttpServer.HttpServer)
+      return address._tag === "TcpAddress" ? address.port : 0
+    }
+  )
+
+/** Until the server waits for the clock. */
+const asleep: Effect.Effect<void> = Effect.flatMap(
+  TestClock.sleeps(),
+  (sleeps) => Chunk.isEmpty(sleeps) ? Effect.zipRight(macrotask, asleep) : Effect.void
+)
+const macrotask = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
+const json = { "content-type": "application/json" }
+
+describe("the notes example", () => {
+  it.scoped("creates, reads, lists and deletes notes", () =>
+    Effect.gen(function*() {
+      const port = yield* start()
+      const created = yield* request(port, { method: "POST", path: "/notes", headers: json, body: `{"text":"milk"}` })
+      assert.deepStrictEqual([created.status, created.headers.location], [201, "/notes/1"])
+      const read = yield* request(port, { path: "/notes/1" })
+      assert.deepStrictEqual([read.status, read.body], [200, `{"id":1,"text":"milk"}`])
+      assert.strictEqual((yield* request(port, { path: "/notes" })).body, `[{"id":1,"text":"milk"}]`)
+      assert.strictEqual((yield* request(port, { method: "DELETE", path: "/notes/1" })).status, 204)
+      assert.strictEqual((yield* request(port, { path: "/notes" })).body, "[]")
+    }))
+
+  it.scoped("answers every failure with a problem and the request id", () =>
+    Effect.gen(function*() {
+      const port = yield* start()
+      const cases = [
+        [{ path: "/notes/99" }, 404, "There is no note 99"],
+        [{ path: "/notes/x" }, 400, "The input does not have the expected shape"],
+        [{ path: "/notes", method: "POST", headers: json, body: "{" }, 400, "The body could not be read"],
+        [{ path: "/nothing" }, 404, "There is nothing here"],
+        [{ path: "/notes", headers: { host: "evil.test" } }, 400, "The Host header names no host of this server"]
+      ] as const
+      for (const [init, status, detail] of cases) {
+        const reply = yield* request(port, init)
+        assert.strictEqual(reply.status, status, init.path)
+        assert.strictEqual(JSON.parse(reply.body).detail, detail)
+        assert.match(reply.headers["x-request-id"] ?? "", /^[0-9a-f-]{36}$/)
+      }
+    }))
+
+  it.scoped("tells the client nothing of a defect but the request id", () =>
+    Effect.gen(function*() {
+      const reply = yield* request(yield* start(), { path: "/broken" })
+      assert.deepStrictEqual([reply.status, reply.body], [500, ""])
+      assert.match(reply.headers["x-request-id"] ?? "", /^[0-9a-f-]{36}$/)
+    }))
+
+  it.scoped("takes the address from the connection, and the id from nobody", () =>
+    Effect.gen(function*() {
+      const { body } = yield* request(yield* start(), {
+        path: "/whoami",
+        headers: { "x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https", "x-request-id": "mine" }
+      })
+      const { address, id, scheme } = JSON.parse(body)
+      assert.deepStrictEqual([address, scheme], ["127.0.0.1", "http"])
+      assert.notStrictEqual(id, "mine")
+    }))
+
+  it.scoped("streams: the first note arrives before the last is produced", () =>
+    Effect.gen(function*() {
+      const port = yield* start(threeNotes)
+      const chunks = yield* Queue.unbounded<string>()
+      yield* Effect.async<void>((resume) => {
+        Http.get({ port, host: "127.0.0.1", path: "/notes/stream", agent: false }, (response) => {
+          resume(Effect.void)
+          response.on("data", (chunk) => chunks.unsafeOffer(String(chunk)))
+          response.on("end", () => chunks.unsafeOffer("end"))
+        })
+      })
+      assert.strictEqual(JSON.parse(yield* Queue.take(chunks)).id, 1)
+      // the clock stands still until the test moves it: nothing further can have been produced
+      for (const { id } of notes.slice(1)) {
+        yield* asleep
+        assert.strictEqual(yield* Queue.size(chunks), 0)
+        yield* TestClock.adjust("250 millis")
+        assert.strictEqual(JSON.parse(yield* Queue.take(chunks)).id, id)
+      }
+      assert.strictEqual(yield* Queue.take(chunks), "end")
+    }))
+
+  it.scoped("has ids that a test can fix", () =>
+    Effect.gen(function*() {
+      const port = yield* start().pipe(Effect.provideService(Entropy.Entropy, {
+        uuid: () => "00000000-0000-4000-8000-000000000000",
+        bytes: (size) => new Uint8Array(size)
+      }))
+      yield* TestClock.setTime(0x0123456789ab)
+      const { headers } = yield* request(port, { path: "/notes" })
+      assert.strictEqual(headers["x-request-id"], "01234567-89ab-7000-8000-000000000000")
+    }))
+
+  it("draws its onion", () => {
+    assert.strictEqual(
+      Stack.describe(stack),
+      `
+Forwarded                → request  provides effect-middleware/Forwarded/Client
+│ RequestId              → request  provides effect-middleware/RequestId  ← response
+│ │ TrustedHost          → request
+│ │ │ ExceptionHandlers  ↔ wraps
+│ │ │ │ app`.slice(1)
+    )
+  })
+})
