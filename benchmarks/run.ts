@@ -10,6 +10,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
 import * as Layers from "./layers/run.js"
+import { snapshot } from "./snapshot.js"
 
 const { values: options } = parseArgs({
   options: { quick: { type: "boolean", default: false }, rounds: { type: "string" } }
@@ -21,7 +22,9 @@ if (!Number.isInteger(rounds) || rounds < 1) throw new TypeError("--rounds takes
 const load = () => Os.loadavg()[0]!.toFixed(1)
 const began = new Date()
 const before = load()
-const results = await Layers.run({ ...plan, rounds }, console.error)
+const folder = snapshot()
+const results = await Layers.run(folder, { ...plan, rounds }, console.error)
+  .finally(() => Fs.rmSync(folder, { recursive: true }))
 const minutes = ((Date.now() - began.getTime()) / 60_000).toFixed(1)
 const cpus = Os.cpus()
 

@@ -1,8 +1,11 @@
-export const median = (values: ReadonlyArray<number>): number => {
+export const quantile = (values: ReadonlyArray<number>, q: number): number => {
   const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+  const at = q * (sorted.length - 1)
+  const [below, above] = [sorted[Math.floor(at)]!, sorted[Math.ceil(at)]!]
+  return below + (above - below) * (at - Math.floor(at))
 }
+
+export const median = (values: ReadonlyArray<number>): number => quantile(values, 0.5)
 
 export interface Spread {
   readonly median: number

@@ -269,6 +269,57 @@ describe("Middleware", () => {
       }))
   })
 
+  describe("services", () => {
+    const around = Middleware.around<{ provides: Value }>()("Around", Effect.provideService(Value, "around"))
+    const reads = Middleware.make({
+      name: "Reads",
+      requires: [Value],
+      request: (exchange) => exchange.annotateSpan("value", exchange.get(Value)),
+      response: (draft, exchange) => draft.set("x-value", exchange.get(Value))
+    })
+
+    it.effect("plain phases see what a wrapper outside them provides", () =>
+      Effect.gen(function*() {
+        const stack = Stack.make(mark("a"), around, reads, Middleware.provide(Store, Effect.succeed({ value: "s" })))
+        const app = Effect.map(Effect.zip(Value, Store), ([value, { value: stored }]) =>
+          HttpServerResponse.text(value + stored))
+        const reply = yield* send(stack(app))
+        assert.deepStrictEqual([reply.body, reply.headers["x-value"]], ["arounds", "around"])
+      }))
+
+    it.effect("nothing provided is there outside, and the request is the original", () =>
+      Effect.gen(function*() {
+        const stack = Stack.make(
+          around,
+          Middleware.make({ name: "Derive", request: (exchange) => exchange.deriveRequest({ url: "/derived" }) }),
+          mark("a")
+        )
+        const inside = Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) => HttpServerResponse.text(url))
+        for (const app of [inside, Effect.zipRight(HttpServerRequest.HttpServerRequest, Effect.fail("no"))]) {
+          const original = request()
+          const seen = yield* Effect.exit(stack(app)).pipe(
+            Effect.zipRight(Effect.all([HttpServerRequest.HttpServerRequest, Effect.serviceOption(Value)])),
+            Effect.provideService(HttpServerRequest.HttpServerRequest, original)
+          )
+          assert.strictEqual(seen[0], original)
+          assert.strictEqual(seen[1]._tag, "None")
+        }
+        assert.strictEqual((yield* send(stack(inside))).body, "/derived")
+      }))
+
+    it.effect("an app that a handler runs for another request is not touched, and takes nothing away", () =>
+      Effect.gen(function*() {
+        const inner = mark("inner")(Effect.fail("no"))
+        const handler = Effect.gen(function*() {
+          const run = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<never>())(inner)
+          const response = yield* Effect.promise(() => run(new Request("http://inner.test/")))
+          return HttpServerResponse.text(response.headers.get("x-order") ?? "none")
+        })
+        const reply = yield* send(mark("outer")(handler))
+        assert.deepStrictEqual([reply.body, reply.headers["x-order"]], ["inner", "outer"])
+      }))
+  })
+
   describe("conditions", () => {
     const isGet = (request: HttpServerRequest.HttpServerRequest) => request.method === "GET"
     const wrap = Middleware.dispatch(

@@ -16,11 +16,11 @@ export interface Plan {
 export const full: Plan = { counts: [0, 1, 5, 20], rounds: 5, warmUp: 500, measuring: 800 }
 export const quick: Plan = { counts: [0, 1, 20], rounds: 2, warmUp: 300, measuring: 200 }
 
-const worker = Path.join(import.meta.dirname, "measure.ts")
 const execFile = promisify(ChildProcess.execFile)
 
 /** A process for each variant in each round, with the order reversed from round to round. */
-export const run = async (plan: Plan, log: (line: string) => void): Promise<string> => {
+export const run = async (folder: string, plan: Plan, log: (line: string) => void): Promise<string> => {
+  const worker = Path.join(folder, "benchmarks", "layers", "measure.js")
   const variants = new Map<string, readonly [contestant: Contestant, layers: number]>()
   for (const contestant of contestants) {
     for (const layers of plan.counts) {
@@ -33,7 +33,7 @@ export const run = async (plan: Plan, log: (line: string) => void): Promise<stri
     const order = round % 2 === 0 ? [...variants] : [...variants].reverse()
     for (const [key, [{ name }, layers]] of order) {
       const args = [worker, name, layers, plan.warmUp, plan.measuring].map(String)
-      const { stdout } = await execFile(process.execPath, [...process.execArgv, ...args])
+      const { stdout } = await execFile(process.execPath, args)
       const measured = JSON.parse(stdout) as Measured
       results.get(key)!.push(measured)
       log(

@@ -116,6 +116,8 @@ export class ExchangeImpl implements Exchange {
   readonly pending: Array<Phase> = []
   /** Per frame, how much was pending when it was entered. */
   readonly bases: Array<number> = []
+  /** Per frame, the context it has replaced. */
+  readonly replaced: Array<Context.Context<never> | undefined> = []
   /** Whether the response handler stands in the fiber, here or in a stack around this one. */
   covered: boolean
   /** Nobody of this stack is outside the fiber any more. */
@@ -131,7 +133,6 @@ export class ExchangeImpl implements Exchange {
   waitingFor: Effect.Effect<boolean, unknown, unknown> | undefined
   private services: Map<string, unknown>
   private owned = false
-  private previous: Context.Context<never> | undefined
   private registered = false
   private rendered: { readonly error: unknown; readonly response: Response } | undefined
   readonly clock: Clock.Clock
@@ -146,6 +147,15 @@ export class ExchangeImpl implements Exchange {
     this.clock = fiber.clock ?? Context.get((fiber as AnyFiber).currentDefaultServices, Clock.Clock)
     this.covered = parent !== undefined && (parent.covered || parent.stack?.responds === true)
     if (parent !== undefined) parent.child = this
+  }
+
+  /** Sees what a wrapper between two frames has provided. */
+  synchronize(fiber: AnyFiber) {
+    const services = fiber.currentContext.unsafeMap as Map<string, unknown>
+    if (services === this.services) return
+    this.services = services
+    this.owned = false
+    this.request = services.get(HttpServerRequest.HttpServerRequest.key) as HttpServerRequest.HttpServerRequest
   }
 
   get context(): Context.Context<unknown> {
@@ -199,7 +209,7 @@ export class ExchangeImpl implements Exchange {
    * Puts into the fiber what is not there yet, in one set: the response handler,
    * this exchange, the services (where there is an app for them).
    */
-  install(fiber: AnyFiber) {
+  install(fiber: AnyFiber, frame: number) {
     const entries: Array<Setting> = []
     const stack = this.stack
     if (!this.registered && stack !== undefined && (stack.responds || stack.frames.length > 1)) {
@@ -211,34 +221,37 @@ export class ExchangeImpl implements Exchange {
       }
     }
     if (this.owned && stack?.frames.length !== 0 && (fiber.currentContext.unsafeMap as unknown) !== this.services) {
-      this.previous ??= fiber.currentContext
+      this.replaced[frame] ??= fiber.currentContext
       entries.push(setting(FiberRef.currentContext, this.context as Context.Context<never>))
     }
-    if (this.annotations !== undefined) {
-      let annotations = fiber.getFiberRef(FiberRef.currentLogAnnotations)
-      for (const [key, value] of this.annotations) annotations = HashMap.set(annotations, key, value)
-      entries.push(setting(FiberRef.currentLogAnnotations, annotations))
-      this.annotations = undefined
-    }
+    if (this.annotations !== undefined) entries.push(this.takeAnnotations(fiber, this.annotations))
     if (entries.length > 0) setAll(fiber, entries)
   }
 
-  get restores() {
-    return this.previous !== undefined
+  /** What an answer that never reaches the app is logged with. */
+  installAnnotations(fiber: AnyFiber) {
+    if (this.annotations !== undefined) setAll(fiber, [this.takeAnnotations(fiber, this.annotations)])
   }
 
-  /** The stack is left: what it provided is gone, and its marks on a derived request are on the original. */
-  leave(fiber: AnyFiber) {
-    this.left = true
-    if (this.previous === undefined) return
-    const original = this.previous.unsafeMap.get(HttpServerRequest.HttpServerRequest.key) as
-      | HttpServerRequest.HttpServerRequest
-      | undefined
-    if (original !== undefined && original !== this.request && isAnswered(this.request)) {
+  private takeAnnotations(fiber: AnyFiber, added: ReadonlyArray<readonly [string, unknown]>): Setting {
+    let annotations = fiber.getFiberRef(FiberRef.currentLogAnnotations)
+    for (const [key, value] of added) annotations = HashMap.set(annotations, key, value)
+    this.annotations = undefined
+    return setting(FiberRef.currentLogAnnotations, annotations)
+  }
+
+  /** A frame is left: what it provided is gone, and platform's mark on a derived request is on the original. */
+  leave(fiber: AnyFiber, frame: number) {
+    if (frame === 0) this.left = true
+    const outer = this.replaced[frame]
+    if (outer === undefined) return
+    const key = HttpServerRequest.HttpServerRequest.key
+    const [inner, original] = [fiber.currentContext.unsafeMap.get(key), outer.unsafeMap.get(key)]
+    if (inner !== undefined && original !== undefined && isAnswered(inner)) {
       Object.assign(original, { [answered]: true })
     }
-    setAll(fiber, [setting(FiberRef.currentContext, this.previous)])
-    this.previous = undefined
+    setAll(fiber, [setting(FiberRef.currentContext, outer)])
+    this.replaced[frame] = undefined
   }
 
   /** The response of a refusal that left every stack, edited: rendered once, however often it is asked for. */
@@ -393,22 +406,30 @@ export const apply = (
   return frameApp(stack, frames[0]!)
 }
 
+/** The stack around this place that has not been left, for the same request. */
+const enclosing = (fiber: AnyFiber): ExchangeImpl | undefined => {
+  let exchange = exchangeOf(fiber)
+  while (exchange?.left === true) exchange = exchange.parent
+  return exchange?.request.source === requestOf(fiber).source ? exchange : undefined
+}
+
 const frameApp = (stack: Compiled, frame: Frame): ErasedApp =>
   Effect.withFiberRuntime((fiber) => {
     let exchange = exchangeOf(fiber)
     if (frame.index === 0) {
-      while (exchange?.left === true) exchange = exchange.parent
-      exchange = new ExchangeImpl(fiber, stack, exchange)
+      exchange = new ExchangeImpl(fiber, stack, enclosing(fiber))
       if (stack.base !== undefined) exchange.adopt(stack.base)
     } else {
       while (exchange !== undefined && exchange.stack !== stack) exchange = exchange.parent
       // what wraps ran its app in a fiber without this one's refs
       exchange ??= new ExchangeImpl(fiber, stack)
+      exchange.synchronize(fiber)
       // a second run, by a retry: the first one's edits are void
       const base = exchange.bases[frame.index]
       if (base !== undefined) exchange.pending.length = Math.min(base, exchange.pending.length)
     }
     exchange.bases[frame.index] = exchange.pending.length
+    exchange.replaced[frame.index] = undefined
     return enter(fiber, exchange, frame, 0)
   })
 
@@ -416,10 +437,11 @@ const enter = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, from: numb
   const at = advance(exchange, frame.phases, from)
   const ended = exchange.takeEnded()
   if (ended !== undefined) {
+    exchange.installAnnotations(fiber)
     if (ended._tag === "Respond") return depart(fiber, exchange, frame, ended.response)
     return refuse(fiber, exchange, frame, ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
   }
-  exchange.install(fiber)
+  exchange.install(fiber, frame.index)
   if (at === frame.phases.length) return proceed(fiber, exchange, frame)
   return Effect.matchCauseEffect(waiting(exchange, frame.phases, at), {
     onFailure: (cause) => refuse(fiber, exchange, frame, cause),
@@ -431,15 +453,14 @@ const enter = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, from: numb
 const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedApp => {
   const stack = exchange.stack!
   const isLast = frame.index === stack.frames.length - 1
-  if (!stack.responds && stack.frames.length === 1 && !exchange.restores) return frame.next
+  if (!stack.responds && stack.frames.length === 1 && exchange.replaced[0] === undefined) return frame.next
   return Effect.matchCauseEffect(frame.next, {
     onSuccess: (response) => depart(fiber, exchange, frame, response),
     onFailure: (cause) => {
       if (isLast) exchange.appCause = cause
-      if (frame.index > 0) return Effect.failCause(cause)
       // an app's own failure passes untouched; one that a wrapper made is a refusal
-      if (cause === exchange.appCause || isAnswered(exchange.request)) {
-        exchange.leave(fiber)
+      if (frame.index > 0 || cause === exchange.appCause || isAnswered(requestOf(fiber))) {
+        exchange.leave(fiber, frame.index)
         return Effect.failCause(cause)
       }
       return refuse(fiber, exchange, frame, cause)
@@ -468,7 +489,7 @@ const lift = (response: Response | Effect.Effect<Response, never, unknown>): Eff
 /** A response leaves through a frame. */
 const depart = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, response: Response): ErasedApp => {
   const flushed = lift(flush(exchange, response, exchange.bases[frame.index]!))
-  if (frame.index === 0) exchange.leave(fiber)
+  exchange.leave(fiber, frame.index)
   return flushed
 }
 
@@ -483,14 +504,13 @@ const refuse = (
   cause: Cause.Cause<unknown>
 ): ErasedApp => {
   if (exchange.stack!.responds || exchange.covered) {
-    exchange.install(fiber)
+    exchange.install(fiber, frame.index)
     for (const error of [...Cause.failures(cause), ...Cause.defects(cause)]) {
       exchange.unarmed = !arm(error) || exchange.unarmed
     }
   }
-  if (frame.index > 0) return Effect.failCause(cause)
-  exchange.leave(fiber)
-  if (!exchange.unarmed || exchange.parent !== undefined) return Effect.failCause(cause)
+  exchange.leave(fiber, frame.index)
+  if (frame.index > 0 || !exchange.unarmed || exchange.parent !== undefined) return Effect.failCause(cause)
   // last resort: nothing can be attached to a primitive, so its response rides in the cause
   return Effect.flatMap(
     HttpServerError.causeResponse(cause),
@@ -524,7 +544,9 @@ const arm = (error: unknown): boolean => {
     value: () =>
       Effect.withFiberRuntime<Response, unknown>((fiber) => {
         let top: ExchangeImpl | undefined
-        for (let e = exchangeOf(fiber); e?.left === true; e = e.parent) top = e
+        for (let e = exchangeOf(fiber); e !== undefined && (e.left || e.stack?.frames.length === 0); e = e.parent) {
+          top = e
+        }
         return top === undefined ? render() : top.refusal(error, render())
       })
   })
@@ -536,7 +558,8 @@ const internalServerError = HttpServerResponse.empty({ status: 500 })
 const handlerOf =
   (exchange: ExchangeImpl, outer: Option.Option<HttpApp.PreResponseHandler>): HttpApp.PreResponseHandler =>
   (request, response) => {
-    const edited = lift(flush(exchange, response, 0))
+    // a handler may run another app with the fiber's refs: that one's responses are not ours
+    const edited = lift(request.source === exchange.request.source ? flush(exchange, response, 0) : response)
     return outer._tag === "None" ? edited : Effect.flatMap(edited, (response) => outer.value(request, response))
   }
 
@@ -681,15 +704,13 @@ export const phasesEffect = (
 ): Effect.Effect<unknown, unknown, unknown> => {
   const phases = phasesOf(middleware)
   return Effect.withFiberRuntime((fiber) => {
-    let outer = exchangeOf(fiber)
-    while (outer?.left === true) outer = outer.parent
     const stack: Compiled = { frames: [], responds: phases.some(mayRespond), base }
-    const exchange = new ExchangeImpl(fiber, stack, outer)
+    const exchange = new ExchangeImpl(fiber, stack, enclosing(fiber))
     exchange.adopt(base)
     const go = (from: number): Effect.Effect<unknown, unknown, unknown> => {
       const at = advance(exchange, phases, from)
       const ended = exchange.takeEnded()
-      exchange.install(fiber)
+      exchange.install(fiber, 0)
       if (ended !== undefined) {
         // an answer here is a failure to the endpoint: it is a response, and leaves as what it is
         return ended._tag === "Respond"

@@ -76,7 +76,10 @@ const viaWeb = (make: (runtime: Runtime.Runtime<never>) => Handler): Mounted =>
   })
 
 /** Sends over a socket, with Node's own client, which adds and hides nothing. */
-export const request = (port: number, { body, headers = {}, method = "GET", path = "/" }: Init = {}): Effect.Effect<Reply> =>
+export const request = (
+  port: number,
+  { body, headers = {}, method = "GET", path = "/" }: Init = {}
+): Effect.Effect<Reply> =>
   Effect.async((resume) => {
     const message = Http.request({ port, host: "127.0.0.1", method, path, headers, agent: false }, (response) => {
       const chunks: Array<Buffer> = []
