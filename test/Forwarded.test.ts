@@ -1,7 +1,9 @@
+import { HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { FastCheck } from "effect"
-import * as Forwarded from "effect-middleware/Forwarded"
+import { Effect, FastCheck } from "effect"
+import { Forwarded, Middleware, Stack } from "effect-middleware"
 import { assertLinear } from "./internal/hostile.js"
+import { mounts, send } from "./utils/TestApp.js"
 
 describe("policy", () => {
   interface Request extends Partial<Omit<Forwarded.Facts, "header">> {
@@ -493,4 +495,62 @@ describe("hiddenHeaders", () => {
       assert.include(Forwarded.hiddenHeaders, name)
     }
   )
+})
+
+describe("middleware", () => {
+  const whoami = Effect.gen(function*() {
+    const { address, host, proxied, scheme } = yield* Forwarded.Client
+    const { headers } = yield* HttpServerRequest.HttpServerRequest
+    return HttpServerResponse.unsafeJson({ address, host, proxied, scheme, seen: Object.keys(headers).sort() })
+  })
+  const sent = {
+    "x-forwarded-for": "203.0.113.9",
+    "x-forwarded-proto": "https",
+    "x-forwarded-host": "example.com",
+    "x-real-ip": "203.0.113.9",
+    "x-own": "1"
+  }
+  const direct = { address: "127.0.0.1", proxied: false, scheme: "http" }
+  const proxied = { address: "203.0.113.9", proxied: true, scheme: "https", host: "example.com" }
+
+  describe.each(mounts.filter(({ name }) => name.endsWith("Node")))("$name", ({ mount }) => {
+    it.scoped.each(
+      [
+        ["none", "none", direct],
+        ["the socket's address", { proxies: ["loopback"] }, proxied],
+        ["another address", { proxies: ["10.0.0.0/8"] }, direct],
+        ["one hop", { hops: 1 }, proxied]
+      ] as const
+    )("trusting %s", ([_, trust, expected]) =>
+      Effect.gen(function*() {
+        const send = yield* mount(whoami as never, Forwarded.middleware({ trust }))
+        for (const round of ["first", "second"]) {
+          const { seen, ...client } = JSON.parse((yield* send({ headers: sent })).body)
+          assert.deepInclude(client, expected, round)
+          assert.deepStrictEqual(
+            seen.filter((name: string) => name.startsWith("x-")),
+            ["x-own"],
+            "what is inside sees none of the raw headers"
+          )
+        }
+      }))
+  })
+
+  it.effect("a Fetch request says by its URL whether it came over TLS", () =>
+    Effect.gen(function*() {
+      const handler = HttpApp.toWebHandler(Forwarded.middleware({ trust: "none" })(whoami))
+      for (const scheme of ["http", "https"]) {
+        const response = yield* Effect.promise(() => handler(new Request(`${scheme}://localhost/`)))
+        assert.deepInclude(yield* Effect.promise(() => response.json()), { scheme, proxied: false })
+      }
+    }))
+
+  it.scoped("outside it the request keeps its headers", () =>
+    Effect.gen(function*() {
+      const outer = Middleware.dispatch("Outer", (_, next) =>
+        Effect.zipWith(next, HttpServerRequest.HttpServerRequest, (response, { headers }) =>
+          HttpServerResponse.setHeader(response, "x-outer", headers["x-forwarded-for"] ?? "hidden")))
+      const stack = Stack.make(outer, Forwarded.middleware({ trust: "none" }))
+      assert.strictEqual((yield* send(stack(whoami), { headers: sent })).headers["x-outer"], "203.0.113.9")
+    }))
 })

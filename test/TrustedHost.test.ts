@@ -1,7 +1,9 @@
+import { HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { FastCheck } from "effect"
-import * as TrustedHost from "effect-middleware/TrustedHost"
+import { Effect, FastCheck, Schema } from "effect"
+import { ExceptionHandlers, Forwarded, Stack, TrustedHost } from "effect-middleware"
 import { assertLinear } from "./internal/hostile.js"
+import { mounts, send } from "./utils/TestApp.js"
 
 describe("policy", () => {
   const summary = (decision: TrustedHost.Decision) =>
@@ -360,4 +362,83 @@ describe("policy", () => {
     assertLinear((target) => policy({ host: "example.com", target }))
     assertLinear((path) => policy({ host: "example.com", target: `/${path}` }))
   })
+})
+
+describe("middleware", () => {
+  const ok = HttpServerResponse.text("ok")
+  const trusted = TrustedHost.middleware({ hosts: ["www.example.com"], canonical: "www" })
+
+  describe.each(mounts)("$name", ({ mount }) => {
+    it.scoped("passes, redirects and refuses", () =>
+      Effect.gen(function*() {
+        const request = yield* mount(ok, trusted)
+        const passed = yield* request({ headers: { host: "www.example.com" } })
+        assert.deepStrictEqual([passed.status, passed.body], [200, "ok"])
+        const redirected = yield* request({ path: "/a?b=c", headers: { host: "example.com:8080" } })
+        assert.deepStrictEqual(
+          [redirected.status, redirected.headers.location],
+          [308, "//www.example.com:8080/a?b=c"]
+        )
+        const refused = yield* request({ headers: { host: "evil.test" } })
+        assert.strictEqual(refused.status, 400)
+        assert.strictEqual(refused.headers["content-type"], "application/problem+json")
+        assert.deepStrictEqual(JSON.parse(refused.body), {
+          title: "Bad Request",
+          status: 400,
+          detail: "The Host header names no host of this server"
+        })
+      }))
+  })
+
+  it.effect("refuses without running the app, and with one answer for every reason", () =>
+    Effect.gen(function*() {
+      const app = trusted(Effect.dieMessage("the app ran"))
+      const bodies = new Set<string>()
+      for (const host of ["evil.test", "www.example.com:x", "", "www.example.com, www.example.com"]) {
+        const { body, status } = yield* send(app, { headers: { host } })
+        assert.strictEqual(status, 400)
+        bodies.add(body)
+      }
+      assert.strictEqual(bodies.size, 1)
+    }))
+
+  it.effect("a refusal is a failure to handle, and knows why", () =>
+    Effect.gen(function*() {
+      const handled = Stack.make(
+        ExceptionHandlers.byTag({
+          UntrustedHost: (error: TrustedHost.UntrustedHost) => HttpServerResponse.text(error.message, { status: 421 })
+        }),
+        trusted
+      )
+      const { body, status } = yield* send(handled(ok), { headers: { host: "evil.test" } })
+      assert.deepStrictEqual([status, body], [421, "The Host header is untrusted"])
+    }))
+
+  it("a refusal has a schema, and never what the client sent", () => {
+    const error = new TrustedHost.UntrustedHost({ reason: "malformed" })
+    assert.deepStrictEqual(Schema.encodeSync(TrustedHost.UntrustedHost)(error), {
+      _tag: "UntrustedHost",
+      reason: "malformed"
+    })
+  })
+
+  it.effect("reads the host of the client behind a proxy, if it is told to", () =>
+    Effect.gen(function*() {
+      const stack = (source: "client" | "header") =>
+        Stack.make(
+          Forwarded.middleware({ trust: { hops: 1 } }),
+          TrustedHost.middleware({ hosts: ["example.com"], source })
+        )
+      const headers = { host: "app.internal", "x-forwarded-for": "203.0.113.9", "x-forwarded-host": "example.com" }
+      assert.strictEqual((yield* send(stack("client")(ok), { headers })).status, 200)
+      assert.strictEqual((yield* send(stack("header")(ok), { headers })).status, 400)
+      const forged = { ...headers, "x-forwarded-host": "evil.test" }
+      assert.strictEqual((yield* send(stack("client")(ok), { headers: forged })).status, 400)
+    }))
+
+  it.effect("never reads X-Forwarded-Host itself", () =>
+    Effect.gen(function*() {
+      const headers = { host: "", "x-forwarded-host": "www.example.com" }
+      assert.strictEqual((yield* send(trusted(ok), { headers })).status, 400)
+    }))
 })

@@ -23,8 +23,8 @@
  *
  * Nested: `HttpRouter.mountApp("/users", users)` hands `/users?x` to `users` as `?x`, which reads it as `/x`, and
  * `/users` as `/`, which reaches its `/:id` with an empty id. A router that handles a prefixed route is handed the raw
- * target cut at the prefix's length, wherever that falls. So by default a guard follows both, and an exemption that does
- * not end with `*` allows a query only if it begins with `name=`.
+ * target cut at the prefix's length, wherever that falls. By default, then, a guard follows both, and an exemption that
+ * does not end with `*` allows a query only if it begins with `name=`.
  */
 
 export interface Options {
@@ -304,9 +304,8 @@ const readAll = (target: string): ReadonlyArray<Reading> => {
 const isSlash = (char: string | undefined) => char === "/" || char === "\\"
 
 const read = (rest: string): Array<Reading> => {
-  let end = 0
-  while (end < rest.length && rest[end] !== "?" && rest[end] !== "#") end++
-  const path = fold(decode(rest.slice(0, end)))
+  const end = rest.search(/[?#]/)
+  const path = fold(decode(end === -1 ? rest : rest.slice(0, end)))
   const pieces: Array<Piece> = []
   let start = 0
   let soft = false
@@ -466,5 +465,5 @@ const beginsWithParameter = (target: string, start: number): boolean => {
     if (target[i] === "=") return i > start
     if ("&;?/".includes(target[i]!)) return false
   }
-  return start === target.length
+  return false
 }

@@ -32,7 +32,7 @@ export const hostile: ReadonlyArray<readonly [what: string, text: string]> = [
   ["parameters of one element", Array.from({ length: size / 8 }, (_, index) => `p${index}=1`).join(";")]
 ]
 
-/** Runs it on each hostile text; the best of three rounds counts, so that a pause of the machine does not. */
+/** A quadratic parser takes seconds for each; the best of three rounds, so that a pause of the machine is none. */
 export const assertLinear = (parse: (text: string) => unknown): void => {
   for (const [what, text] of hostile) {
     const rounds = [0, 1, 2].map(() => {
@@ -40,6 +40,6 @@ export const assertLinear = (parse: (text: string) => unknown): void => {
       parse(text)
       return performance.now() - start
     })
-    assert.isBelow(Math.min(...rounds), 50, `100 KB of ${what}`)
+    assert.isBelow(Math.min(...rounds), 500, `100 KB of ${what}`)
   }
 }

