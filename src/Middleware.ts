@@ -778,19 +778,34 @@ export const whenOr = <const Name extends string, A extends Any, B extends Any, 
 
 /**
  * Applies a middleware to the requests for the given routes: a guard. Written as
- * the router's own paths (`"/admin/*"`, `"/users/:id"`), with a method before
- * the path if wished (`"POST /login"`).
+ * the router's own paths (`"/admin/*"`, which covers `/admin` too, `"/users/:id"`),
+ * with a method before the path if wished (`"POST /login"`; `GET` covers `HEAD`).
  *
- * A guard outside a router cannot know the router's options, so it takes the
- * loosest reading of the path: any case, duplicate and trailing slashes,
- * `;parameters`, percent-encoding. It may run for a path that the router does
- * not know, never be missed for one that it does.
+ * - Outside a router its options are unknown, so the path is read as loosely as
+ *   any router of platform's may read it: any case, duplicate and trailing
+ *   slashes, `;parameters`, percent-encoding. The guard may run for a path that
+ *   the router does not know; it is never missed for one that it does.
+ * - That holds for apps mounted inside others too, which can route `/users` to a
+ *   mounted `/:id`: so a guard for `"/users/:id"` also runs for `/users`, unless
+ *   `nested: false` says that no app is mounted inside another. Default: `true`.
+ * - Throws on a pattern that no route can have.
+ *
+ * @example
+ * ```ts
+ * import { Middleware, TrustedHost } from "effect-middleware"
+ *
+ * const internal = Middleware.forRoutes(["/admin/*"], TrustedHost.middleware({ hosts: ["admin.internal"] }))
+ * ```
  *
  * @since 0.1.0
  * @category conditions
  */
-export const forRoutes = <M extends Any>(routes: ReadonlyArray<string>, middleware: M): Conditional<M> => {
-  const match = compileGuard(routes)
+export const forRoutes = <M extends Any>(
+  routes: ReadonlyArray<string>,
+  middleware: M,
+  options?: { readonly nested?: boolean | undefined }
+): Conditional<M> => {
+  const match = compileGuard(routes, options)
   return conditional("forRoutes", (exchange) => {
     const { method, url } = exchange.request
     const route = routed(exchange)
@@ -800,8 +815,22 @@ export const forRoutes = <M extends Any>(routes: ReadonlyArray<string>, middlewa
 
 /**
  * Applies a middleware to all requests but those for the given routes: an
- * exemption. It takes the strictest reading of the path: only the exact,
- * unencoded path is exempt.
+ * exemption.
+ *
+ * - The path is read as strictly as possible: only the exact, unencoded path is
+ *   exempt, `"/public/*"` not for `/public` itself, `GET` not for `HEAD`.
+ * - A parameter or `*` exempts every clean path that it matches, also one that
+ *   another route spells out: only a literal path means exactly one route.
+ * - Where an app is mounted at the exempt path itself, `/docs?x=1` may reach a
+ *   mounted `/:page`: there, put the middleware inside the mounted app.
+ * - Throws on a pattern whose meaning depends on the router.
+ *
+ * @example
+ * ```ts
+ * import { Middleware, TrustedHost } from "effect-middleware"
+ *
+ * const hosts = Middleware.exceptRoutes(["GET /health"], TrustedHost.middleware({ hosts: ["example.com"] }))
+ * ```
  *
  * @since 0.1.0
  * @category conditions

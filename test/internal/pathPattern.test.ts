@@ -824,7 +824,11 @@ describe("what the platform does that the rules above are for", () => {
   })
 
   it("mountApp takes an empty query for no path at all, which only a star is", () => {
-    const star: Tree = { kind: "mountApp", prefix: "/api", tree: { kind: "routes", routes: [["GET", "/"], ["GET", "*"]] } }
+    const star: Tree = {
+      kind: "mountApp",
+      prefix: "/api",
+      tree: { kind: "routes", routes: [["GET", "/"], ["GET", "*"]] }
+    }
     assert.strictEqual(send(star, "/api"), "/api")
     assert.strictEqual(send(star, "/api?"), "/api/*")
     assert.isFalse(compileExemption(["/api"])("GET", "/api?"))
