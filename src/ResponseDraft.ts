@@ -40,7 +40,7 @@ import * as Fields from "./internal/fields.js"
  * @category models
  */
 export interface ResponseDraft {
-  /** The status code (RFC 9110 section 15). */
+  /** The status code (RFC 9110 section 15). Throws on one that cannot be sent: use 200 to 599. */
   status: number
   /** The body as it stands; `setBody` replaces it. */
   readonly body: HttpBody.HttpBody
@@ -53,7 +53,7 @@ export interface ResponseDraft {
   /** The value of a field, or `undefined`. */
   get(name: string): string | undefined
   has(name: string): boolean
-  /** Sets a field, replacing what is there. */
+  /** Sets a field, replacing what is there. Throws on a name or value that cannot be sent. */
   set(name: string, value: string): void
   /** Sets a field that the handler has not set. */
   setIfAbsent(name: string, value: string): void
@@ -99,6 +99,11 @@ export interface ResponseDraft {
 export interface Open extends ResponseDraft {
   /** The response as edited; the one it began with where nothing was. */
   toResponse(): HttpServerResponse.HttpServerResponse
+  /**
+   * Replaces the response and keeps the fields and cookies that edits have set, but for those that describe the old
+   * content or let it be stored: what is left when an edit has failed.
+   */
+  fallBack(response: HttpServerResponse.HttpServerResponse): void
   /** What `refuse` was given and has not been rendered yet. */
   takeRefusal(): object | undefined
 }
@@ -125,7 +130,7 @@ export interface Open extends ResponseDraft {
 export const open = (response: HttpServerResponse.HttpServerResponse): Open => new Draft(response)
 
 class Draft implements Open {
-  status: number
+  private ownStatus: number
   private current: HttpServerResponse.HttpServerResponse
   private ownHeaders: Record<string, string> | undefined
   private ownCookies: Cookies.Cookies | undefined
@@ -135,9 +140,18 @@ class Draft implements Open {
 
   constructor(response: HttpServerResponse.HttpServerResponse) {
     this.current = response
-    this.status = response.status
+    this.ownStatus = response.status
   }
 
+  get status() {
+    return this.ownStatus
+  }
+  set status(status: number) {
+    if (!Number.isInteger(status) || status < 200 || status > 599) {
+      throw new RangeError(`ResponseDraft: status ${status} cannot be sent; use 200 to 599`)
+    }
+    this.ownStatus = status
+  }
   get body() {
     return this.ownBody ?? this.current.body
   }
@@ -157,7 +171,9 @@ class Draft implements Open {
     return this.get(name) !== undefined
   }
   set(name: string, value: string) {
-    this.write()[name.toLowerCase()] = value
+    const key = fieldName(name)
+    if (unsendable.test(value)) throw new TypeError(`ResponseDraft: the value for ${key} cannot be sent in a field`)
+    this.write()[key] = value
   }
   setIfAbsent(name: string, value: string) {
     if (!this.has(name)) this.set(name, value)
@@ -185,7 +201,7 @@ class Draft implements Open {
     const cookie = Cookies.unsafeMakeCookie(name, value, options)
     const cookies = this.cookies.cookies
     // platform keys by name alone; whatever sits under the name and is another cookie keeps its place
-    const taken = cookies[name]
+    const taken = Object.hasOwn(cookies, name) ? cookies[name] : undefined
     const key = taken === undefined || identity(taken) === identity(cookie) ? name : identity(cookie)
     this.ownCookies = Cookies.fromReadonlyRecord({ ...cookies, [key]: cookie })
   }
@@ -198,8 +214,19 @@ class Draft implements Open {
   }
   replace(response: HttpServerResponse.HttpServerResponse) {
     this.current = response
-    this.status = response.status
+    this.ownStatus = response.status
     this.ownHeaders = this.ownCookies = this.ownBody = undefined
+  }
+  fallBack(response: HttpServerResponse.HttpServerResponse) {
+    const { current, headers } = this
+    const cookies = Object.entries(this.cookies.cookies).filter(([key, cookie]) =>
+      current.cookies.cookies[key] !== cookie
+    )
+    this.replace(response)
+    for (const name in headers) {
+      if (headers[name] !== current.headers[name] && !representation.test(name)) this.write()[name] = headers[name]!
+    }
+    if (cookies.length > 0) this.ownCookies = Cookies.fromReadonlyRecord(Object.fromEntries(cookies))
   }
   refuse(error: object) {
     this.refused = this.unrendered = error
@@ -237,6 +264,25 @@ class Draft implements Open {
       this.current.headers
     )
   }
+}
+
+/** RFC 9110 section 8 and the fields of caching: true of the content that they came with. */
+const representation = /^(?:content-.*|etag|last-modified|accept-ranges|cache-control|expires|age)$/
+
+/** What neither server can send: control characters, and what is not one byte (RFC 9110 section 5.5). */
+const unsendable = /[^\t\x20-\x7e\x80-\xff]/
+
+/** Names are few and constant: each is checked once. */
+const names = new Map<string, string>()
+const fieldName = (name: string): string => {
+  const known = names.get(name)
+  if (known !== undefined) return known
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
+    throw new TypeError(`ResponseDraft: ${JSON.stringify(name)} is not a field name (RFC 9110 section 5.1)`)
+  }
+  const key = name.toLowerCase()
+  if (names.size < 1000) names.set(name, key)
+  return key
 }
 
 const identity = (cookie: Cookies.Cookie) => Fields.cookieKey(cookie.name, cookie.options?.domain, cookie.options?.path)

@@ -169,6 +169,45 @@ describe("ResponseDraft", () => {
     assert.deepStrictEqual([status, { ...headers }, Cookies.isEmpty(cookies)], [503, { "x-kept": "1" }, true])
   })
 
+  describe("what cannot be sent throws", () => {
+    it.each([["a\nb"], ["a\r"], ["\u0000"], ["\u007f"], ["\u0100"], ["\u001b[31m"]])("the value %j", (value) => {
+      assert.throws(() => ResponseDraft.open(ok).set("x-a", value), "the value for x-a cannot be sent")
+    })
+    it.each([[""], ["x a"], ["x:a"], ["é"], ["a\n"]])("the name %j", (name) => {
+      assert.throws(() => ResponseDraft.open(ok).set(name, "a"), "is not a field name")
+    })
+    it.each([99, 101, 199, 600, 1000, 200.5, NaN])("the status %d", (status) => {
+      const draft = ResponseDraft.open(ok)
+      assert.throws(() => (draft.status = status), `status ${status} cannot be sent; use 200 to 599`)
+      assert.strictEqual(draft.status, 200)
+    })
+    it("and what can be sent does not", () => {
+      const draft = ResponseDraft.open(ok)
+      draft.set("X-!#$%&'*+.^_`|~0", "tab\tand \u00ff")
+      for (const status of [200, 304, 599]) draft.status = status
+      assert.strictEqual(draft.get("x-!#$%&'*+.^_`|~0"), "tab\tand \u00ff")
+    })
+  })
+
+  it("falls back to a bare response, with the edits that do not describe the content", () => {
+    const draft = ResponseDraft.open(
+      HttpServerResponse.unsafeSetCookie(
+        HttpServerResponse.text("secret", { headers: { "x-handler": "1", "cache-control": "public" } }),
+        "handler",
+        "1"
+      )
+    )
+    draft.set("x-edit", "1")
+    draft.set("etag", "1")
+    draft.set("content-encoding", "gzip")
+    draft.cacheControl("max-age=10")
+    draft.setCookie("edit", "1")
+    draft.fallBack(HttpServerResponse.empty({ status: 500 }))
+    const response = draft.toResponse()
+    assert.deepStrictEqual([response.status, { ...response.headers }], [500, { "x-edit": "1" }])
+    assert.deepStrictEqual(webHeaders(response).getSetCookie(), ["edit=1"])
+  })
+
   it("remembers a refusal, and hands it over once", () => {
     const draft = ResponseDraft.open(ok)
     const error = new Error("unsaved")

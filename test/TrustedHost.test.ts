@@ -61,6 +61,7 @@ describe("policy", () => {
       ["an empty header", "", "missing"],
       ["another name", "evil.test", "untrusted"],
       ["a trusted name used as a prefix", "example.com.evil.test", "untrusted"],
+      ["a trusted subdomain used as a prefix", "a.example.com.evil.test", "untrusted"],
       ["a trusted name used as a suffix", "evilexample.com", "untrusted"],
       ["another character for the dot (CVE-2026-25479)", "exampleXcom", "untrusted"],
       ["the apex of a wildcard alone", "example.net:9000", "untrusted"],

@@ -13,19 +13,23 @@ export const parseAddress = (text: string): Address | undefined => {
 }
 
 /** Four decimal octets as they are printed: `127.1`, `0x7f.0.0.1`, `010.0.0.1` and `1.2.3.256` are not addresses. */
-export const parseIPv4 = (text: string): ipaddr.IPv4 | undefined => {
-  if (text.length > 15) return undefined
-  const octets = text.split(".").map(Number)
-  const valid = octets.length === 4 && octets.every((octet) => octet >= 0 && octet <= 255) && octets.join(".") === text
-  return valid ? new ipaddr.IPv4(octets) : undefined
-}
+export const parseIPv4 = (text: string): ipaddr.IPv4 | undefined =>
+  text.length <= 15 && dotted.test(text) ? new ipaddr.IPv4(text.split(".").map(Number)) : undefined
 
 /** Keeps a v4-mapped address an IPv6 one. */
 export const parseIPv6 = (text: string): ipaddr.IPv6 | undefined => {
   if (text.length > 45 || !/^[\da-f:.]+$/i.test(text)) return undefined
   const hextets = text.includes(".") ? withoutDots(text) : text
-  return hextets !== undefined && ipaddr.IPv6.isValid(hextets) ? ipaddr.IPv6.parse(hextets) : undefined
+  if (hextets === undefined) return undefined
+  try {
+    return ipaddr.IPv6.parse(hextets)
+  } catch {
+    return undefined
+  }
 }
+
+const octet = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
+const dotted = new RegExp(`^${octet}(?:\\.${octet}){3}$`)
 
 // ipaddr.js takes octal octets here, and "::1.2.3.4" for a mapped address: it gets the octets as bits
 const withoutDots = (text: string): string | undefined => {

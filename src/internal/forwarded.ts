@@ -135,8 +135,7 @@ const addressNode = (text: string, port: number | undefined): Node | undefined =
 }
 
 // proxies that predate RFC 7239 write an IPv6 address without brackets
-const parseLooseNode = (text: string): Node | undefined =>
-  !text.startsWith("[") && text.indexOf(":") !== text.lastIndexOf(":") ? addressNode(text, undefined) : parseNode(text)
+const parseLooseNode = (text: string): Node | undefined => addressNode(text, undefined) ?? parseNode(text)
 
 // A quote met from the right closes a string, which opens at the nearest quote without a backslash before it: within the
 // string a quote has one, and the quote that opens it has "=".

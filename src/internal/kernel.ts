@@ -585,7 +585,7 @@ const flush = (
   if (exchange.child === undefined && exchange.pending.length <= base) return response
   const draft = open(response)
   const failed = (cause: Cause.Cause<unknown>) => {
-    draft.replace(internalServerError)
+    draft.fallBack(internalServerError)
     return Effect.logError("A response phase failed; the response was replaced by a 500", cause)
   }
   const go = (): Effect.Effect<void, never, unknown> | undefined => {
