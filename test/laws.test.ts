@@ -1,9 +1,9 @@
 import { HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
-import { assert, describe, it } from "@effect/vitest"
-import { Cause, Data, Effect, Exit } from "effect"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { Cause, Data, Effect, Exit, Layer } from "effect"
 import { ExceptionHandlers, Forwarded, Middleware, RequestId, Stack, TrustedHost } from "effect-middleware"
 import { holds, laws, type Subject, subject, wrap } from "./utils/laws.js"
-import { mounts } from "./utils/TestApp.js"
+import { mounts, nodeServer } from "./utils/TestApp.js"
 
 class Held extends Middleware.Service("test/Held")<Held, number>() {}
 class Missing extends Data.TaggedError("Missing")<{}> {}
@@ -77,24 +77,41 @@ const subjects: ReadonlyArray<Subject> = [
   })
 ]
 
-const kept = new Map<string, number>()
-const cell = (subject: string, mount: string) => `${subject} in ${mount}`
+/** How many laws each middleware keeps in each mount, of those that apply to it there. */
+const kept = new Map<string, Map<string, readonly [kept: number, of: number]>>()
+const count = (subject: string, mount: string, holds: boolean) => {
+  const row = kept.get(subject) ?? new Map<string, readonly [number, number]>()
+  const [laws, of] = row.get(mount) ?? [0, 0]
+  kept.set(subject, row.set(mount, [laws + (holds ? 1 : 0), of + 1]))
+}
 
 for (const mount of mounts) {
   describe(`in ${mount.name}`, () => {
     for (const law of laws) {
       const bound = subjects.filter(({ answers }) => law.applies({ ...mount, answers }))
       if (bound.length === 0) continue
-      it.effect(law.name, () =>
+      it.scoped(law.name, () =>
         Effect.gen(function*() {
           const broken: Array<string> = []
           for (const subject of bound) {
             const exit = yield* holds(law, mount, subject)
+            count(subject.name, mount.name, Exit.isSuccess(exit))
             if (Exit.isFailure(exit)) broken.push(`${subject.name}: ${Cause.pretty(exit.cause)}`)
-            else kept.set(cell(subject.name, mount.name), (kept.get(cell(subject.name, mount.name)) ?? 0) + 1)
           }
           assert.deepStrictEqual(broken, [])
-        }), 120_000)
+        }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)), 60_000)
     }
   })
 }
+
+afterAll(() => {
+  if (process.env.LAWS_TABLE !== "1") return
+  const columns = mounts.map(({ name }) => name)
+  const lines = [...kept].map(([subject, row]) =>
+    [subject, ...columns.map((mount) => row.get(mount)?.join("/") ?? "")].join(" | ")
+  )
+  console.log(
+    [["laws kept / that apply", ...columns].join(" | "), columns.map(() => "---").join(" | ") + " | ---", ...lines]
+      .map((line) => `| ${line} |`).join("\n")
+  )
+})

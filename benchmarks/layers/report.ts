@@ -9,7 +9,8 @@ export type Results = ReadonlyMap<string, ReadonlyArray<Measured>>
 export const keyOf = ({ group, name }: Contestant, layers: number) =>
   layers === 0 ? `${group} without layers` : `${name} × ${layers}`
 
-type Clock = "cpu" | "wall"
+const clocks = ["wall", "cpu"] as const
+type Clock = typeof clocks[number]
 
 const decimals = (value: number) => (Math.abs(value) < 10 ? value.toFixed(2) : value.toFixed(1))
 const range = ({ max, median, min }: Spread) => `${decimals(median)} (${decimals(min)}–${decimals(max)})`
@@ -29,38 +30,36 @@ export const report = (results: Results, counts: ReadonlyArray<number>): string 
 
   const [compiled] = contestants
   const ratio = (contestant: Contestant, layers: number, clock: Clock) => {
+    if (contestant === compiled) return "1"
     const ours = added(compiled, layers, clock)
     const theirs = added(contestant, layers, clock)
-    if ([...ours, ...theirs].some((value) => value <= 0)) return "–"
-    return range({
-      ...spread(theirs.map((value, round) => value / ours[round]!)),
-      median: median(theirs) / median(ours)
-    })
+    // what adds nothing that can be measured has no ratio to anything
+    if (ours.concat(theirs).some((value) => value <= 0)) return "–"
+    const ratios = spread(theirs.map((value, round) => value / ours[round]!))
+    return range({ ...ratios, median: median(theirs) / median(ours) })
   }
 
   const layered = counts.filter((count) => count > 0)
   const [fewest, most] = [layered[0]!, layered.at(-1)!]
   const baselines = contestants.filter(({ group }, i) => contestants.findIndex((other) => other.group === group) === i)
 
-  const perLayer = contestants.map((contestant) => {
-    const further = (clock: Clock) =>
-      (median(values(contestant, most, clock)) - median(values(contestant, fewest, clock))) / (most - fewest)
-    const first = (clock: Clock) => median(added(contestant, fewest, clock))
-    return [
-      contestant.name,
-      ...(["cpu", "wall"] as const).flatMap((clock) => [decimals(first(clock)), further(clock).toFixed(3)])
-    ]
-  })
+  const perLayer = contestants.map((contestant) => [
+    contestant.name,
+    ...clocks.flatMap((clock) => {
+      const further = median(values(contestant, most, clock)) - median(values(contestant, fewest, clock))
+      return [decimals(median(added(contestant, fewest, clock))), (further / (most - fewest)).toFixed(3)]
+    })
+  ])
 
   const perRequest = layered.flatMap((layers) =>
     contestants.map((contestant) => [
       contestant.name,
       `${layers}`,
-      range(spread(added(contestant, layers, "cpu"))),
-      range(spread(added(contestant, layers, "wall"))),
-      (median(added(contestant, layers, "cpu")) / layers).toFixed(3),
-      ratio(contestant, layers, "cpu"),
-      ratio(contestant, layers, "wall")
+      ...clocks.flatMap((clock) => [
+        range(spread(added(contestant, layers, clock))),
+        (median(added(contestant, layers, clock)) / layers).toFixed(3),
+        ratio(contestant, layers, clock)
+      ])
     ])
   )
 
@@ -69,22 +68,21 @@ export const report = (results: Results, counts: ReadonlyArray<number>): string 
     ...layered.flatMap((layers) => contestants.map((contestant) => [contestant, layers] as const))
   ].map(([contestant, layers]) => [
     keyOf(contestant, layers),
-    range(spread(values(contestant, layers, "cpu"))),
-    range(spread(values(contestant, layers, "wall")))
+    ...clocks.map((clock) => range(spread(values(contestant, layers, clock))))
   ])
 
   return [
     "## What a layer costs",
     `Microseconds. The first is what ${fewest} adds to a server without any; each further one is the slope from ${fewest} to ${most}.`,
-    table(["", "first, CPU", "each further, CPU", "first, wall", "each further, wall"], perLayer),
+    table(["", "first, wall", "each further, wall", "first, CPU", "each further, CPU"], perLayer),
     "## What layers add to a request",
     "Microseconds over the contestant's own server without layers, measured in the same round: median (min–max of the rounds).",
     table(
-      ["", "layers", "added, CPU", "added, wall", "CPU a layer", "ratio, CPU", "ratio, wall"],
+      ["", "layers", "added, wall", "a layer", "ratio", "added, CPU", "a layer", "ratio"],
       perRequest
     ),
     "## What a request costs",
     "Microseconds: median (min–max of the rounds). These are not servers of one kind: compare what is added.",
-    table(["", "CPU", "wall"], absolute)
+    table(["", "wall", "CPU"], absolute)
   ].join("\n\n")
 }

@@ -126,7 +126,7 @@ export class ExchangeImpl implements Exchange {
   child: ExchangeImpl | undefined
   /** How the app itself failed, to tell it from a refusal. */
   appCause: Cause.Cause<unknown> | undefined
-  /** A refusal that could not be given its response (a primitive, a frozen object). */
+  /** A refusal that could not be given its response: a primitive, a frozen object, an interruption. */
   unarmed = false
   annotations: Array<readonly [string, unknown]> | undefined
   private ended: Ended | undefined
@@ -255,7 +255,7 @@ export class ExchangeImpl implements Exchange {
   }
 
   /** The response of a refusal that left every stack, edited: rendered once, however often it is asked for. */
-  refusal(error: unknown, render: Effect.Effect<Response, unknown>): Effect.Effect<Response, unknown> {
+  refusal(error: unknown, render: Effect.Effect<Response>): Effect.Effect<Response> {
     if (this.rendered !== undefined && this.rendered.error === error) return Effect.succeed(this.rendered.response)
     return Effect.flatMap(render, (response) =>
       Effect.map(lift(flush(this, response, 0)), (response) => {
@@ -505,13 +505,13 @@ const refuse = (
 ): ErasedApp => {
   if (exchange.stack!.responds || exchange.covered) {
     exchange.install(fiber, frame.index)
-    for (const error of [...Cause.failures(cause), ...Cause.defects(cause)]) {
-      exchange.unarmed = !arm(error) || exchange.unarmed
-    }
+    const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
+    // an interruption has no error at all
+    exchange.unarmed = errors.map(arm).includes(false) || errors.length === 0
   }
   exchange.leave(fiber, frame.index)
   if (frame.index > 0 || !exchange.unarmed || exchange.parent !== undefined) return Effect.failCause(cause)
-  // last resort: nothing can be attached to a primitive, so its response rides in the cause
+  // last resort: what nothing can be attached to has its response ride in the cause
   return Effect.flatMap(
     HttpServerError.causeResponse(cause),
     ([response]) =>
@@ -532,11 +532,13 @@ const armedKey = Symbol.for("effect-middleware/Middleware/armed")
 const arm = (error: unknown): boolean => {
   if (typeof error !== "object" || error === null) return false
   if (armedKey in error) return true
-  if (!Object.isExtensible(error)) return false
-  const original = HttpServerRespondable.isRespondable(error) ? error[HttpServerRespondable.symbol] : undefined
-  // asked before the error is armed: afterwards it would ask itself
-  const otherwise = HttpServerRespondable.toResponseOrElse(error, internalServerError)
-  const render = () => original === undefined ? otherwise : original.call(error)
+  // a response in the place of an error is sent as it is
+  if (HttpServerResponse.isServerResponse(error) || !Object.isExtensible(error)) return false
+  // taken before the error is armed: afterwards it would ask itself
+  const face: Effect.Effect<Response, unknown> = HttpServerRespondable.isRespondable(error)
+    ? Effect.suspend(error[HttpServerRespondable.symbol].bind(error))
+    : HttpServerRespondable.toResponseOrElse(error, internalServerError)
+  const render = Effect.catchAllCause(face, () => Effect.succeed(internalServerError))
   // not seen by enumeration: the error looks as it did
   Object.defineProperty(error, armedKey, { value: true })
   Object.defineProperty(error, HttpServerRespondable.symbol, {
@@ -547,7 +549,7 @@ const arm = (error: unknown): boolean => {
         for (let e = exchangeOf(fiber); e !== undefined && (e.left || e.stack?.frames.length === 0); e = e.parent) {
           top = e
         }
-        return top === undefined ? render() : top.refusal(error, render())
+        return top === undefined ? render : top.refusal(error, render)
       })
   })
   return true

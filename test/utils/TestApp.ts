@@ -13,7 +13,7 @@ import {
   HttpServer
 } from "@effect/platform"
 import { NodeContext, NodeHttpServer } from "@effect/platform-node"
-import { Context, Effect, Layer, type Runtime, type Scope } from "effect"
+import { Context, Effect, Layer, Option, type Runtime, type Scope } from "effect"
 import { type Middleware, Stack } from "effect-middleware"
 import * as Http from "node:http"
 
@@ -104,19 +104,31 @@ export const request = (
 
 export const nodeServer = NodeHttpServer.layer(() => Http.createServer(), { port: 0, host: "127.0.0.1" })
 
+/** The server there is, or one of one's own. */
+const server = Layer.unwrapEffect(
+  Effect.map(
+    Effect.serviceOption(HttpServer.HttpServer),
+    Option.match({
+      onNone: () => nodeServer,
+      onSome: (server) => Layer.merge(Layer.succeed(HttpServer.HttpServer, server), NodeHttpServer.layerContext)
+    })
+  )
+)
+
 /** Serves over a socket; gives the port. */
 export const listen = (
   served: Layer.Layer<never, never, Layer.Layer.Success<typeof nodeServer>>
 ): Effect.Effect<number, never, Scope.Scope> =>
-  Effect.map(
-    Effect.orDie(unshared(Effect.flatMap(Layer.CurrentMemoMap, (memoMap) =>
-      Effect.scopeWith((scope) =>
-        Layer.buildWithMemoMap(Layer.provideMerge(served, nodeServer), memoMap, scope)
-      )))),
-    (context) => {
+  Layer.provideMerge(served, server).pipe(
+    (layer) =>
+      Effect.flatMap(Effect.scope, (scope) =>
+        Effect.flatMap(Layer.CurrentMemoMap, (memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope))),
+    unshared,
+    Effect.orDie,
+    Effect.map((context) => {
       const { address } = Context.get(context, HttpServer.HttpServer)
       return address._tag === "TcpAddress" ? address.port : 0
-    }
+    })
   )
 
 const node = (served: Parameters<typeof listen>[0]): Mounted =>

@@ -11,7 +11,7 @@ import {
 } from "@effect/platform"
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
 import { assert } from "@effect/vitest"
-import type { Exit, ParseResult } from "effect"
+import type { Exit } from "effect"
 import {
   Cause,
   Data,
@@ -24,13 +24,12 @@ import {
   HashMap,
   Layer,
   Option,
-  Schema,
   type Scope,
   Stream,
   TestClock,
   TestServices
 } from "effect"
-import { Middleware, Stack } from "effect-middleware"
+import { Middleware, type ResponseDraft, Stack } from "effect-middleware"
 import { type App, type Init, type Mount, type Reply, type Send, unknownRoute } from "./TestApp.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -141,7 +140,6 @@ class Explosive extends Data.TaggedError("Explosive")<{}> implements HttpServerR
 }
 
 const aRequest = HttpServerRequest.fromWeb(new Request("http://localhost/"))
-const aParseError = Effect.runSync(Effect.flip(Schema.decodeUnknown(Schema.Number)("x"))) as ParseResult.ParseError
 
 /** Values to fail with, and the status that platform gives each. */
 const errors: ReadonlyArray<readonly [name: string, error: unknown, status: number]> = [
@@ -149,7 +147,6 @@ const errors: ReadonlyArray<readonly [name: string, error: unknown, status: numb
   ["a Respondable", new Teapot(), 418],
   ["RouteNotFound", new HttpServerError.RouteNotFound({ request: aRequest }), 404],
   ["NoSuchElementException", new Cause.NoSuchElementException(), 404],
-  ["a ParseError", aParseError, 400],
   ["a plain object", { reason: "none" }, 500],
   ["a frozen object", Object.freeze({ _tag: "Frozen" }), 500],
   ["a frozen Respondable", Object.freeze(new Teapot()), 418],
@@ -177,8 +174,10 @@ const endings: ReadonlyArray<readonly [name: string, app: ErasedApp, status: num
   ["interruption", Effect.interrupt, 503]
 ]
 
-const someEndings = ["an answer", "failing with a Respondable", "dying of an Error", "interruption"].map((name) =>
-  endings.find((ending) => ending[0] === name)!
+const someEndings = endings.filter(([name]) =>
+  ["an answer", "failing with a Respondable", "failing with a string", "dying of an Error", "interruption"].includes(
+    name
+  )
 )
 
 const raise = (message: string): never => {
@@ -298,86 +297,167 @@ const gates = () => {
 
 const law = (name: string, check: Law["check"], applies: Law["applies"] = () => true): Law => ({ name, applies, check })
 
-/** Requests that are refused further in than the probes. */
-const refusals = (
-  name: string,
-  cases: ReadonlyArray<readonly [name: string, refuser: Middleware.Any, status: number]>,
-  applies?: Law["applies"]
-): Law =>
+/** A middleware that acts on the requests of its case alone, so that one mount serves many cases. */
+type Actor = (name: string) => Middleware.Any
+type Cases = ReadonlyArray<readonly [name: string, actor: Actor, status: number]>
+
+const inward = (act: () => Middleware.Refuse<object> | Middleware.Respond): Actor => (name) =>
+  Middleware.make({ name, request: ({ request }) => isCase(request, name) ? act() : undefined })
+const inwardEffect = (
+  act: () => Effect.Effect<Middleware.Refuse<object> | Middleware.Respond, unknown>
+): Actor =>
+(name) => Middleware.make({ name, requestEffect: ({ request }) => isCase(request, name) ? act() : Effect.void })
+const instead = (act: () => ErasedApp): Actor => (name) =>
+  wrap(
+    name,
+    (app) => Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => isCase(request, name) ? act() : app)
+  )
+const outward = (act: (draft: ResponseDraft.ResponseDraft) => void): Actor => (name) =>
+  Middleware.make({ name, response: (draft, { request }) => isCase(request, name) ? act(draft) : undefined })
+const outwardEffect = (act: (draft: ResponseDraft.ResponseDraft) => Effect.Effect<void>): Actor => (name) =>
+  Middleware.make({ name, responseEffect: (draft, { request }) => isCase(request, name) ? act(draft) : Effect.void })
+
+/** What ends requests further in than the probes, whose edits arrive with those of `innermost`. Each group is a stack. */
+const ending = (name: string, groups: ReadonlyArray<Cases>, innermost: ReadonlyArray<string> = []): Law =>
   law(name, (place) =>
-    Effect.forEach(cases, ([what, refuser, status]) =>
-      Effect.gen(function*() {
+    Effect.forEach(groups, (cases) =>
+      Effect.scoped(Effect.gen(function*() {
         const log: Array<string> = []
-        const entered = Effect.sync(() => (log.push("the handler"), HttpServerResponse.empty()))
-        const send = yield* place.serve(entered, {
+        const order = [...innermost, "inner", "outer"]
+        const send = yield* place.serve(HttpServerResponse.text("the handler's"), {
           outside: [probe("outer", log)],
-          inside: [probe("inner", log), refuser]
+          inside: [
+            probe("inner", log),
+            ...cases.map(([what, actor]) => actor(what)),
+            ...innermost.map((name) => probe(name, log))
+          ]
         })
-        expectEdits(what, yield* send(), status, "inner", "outer")
-        same(what, log, ["inner", "outer"])
-      })), applies)
-
-const refuser = (requestEffect: Effect.Effect<never, unknown>) =>
-  Middleware.make({ name: "Refuser", requestEffect: () => requestEffect })
-
-/** What throws further in than the outer probes, and which of the three are there to see it. */
-const throwing = (
-  name: string,
-  cases: ReadonlyArray<readonly [name: string, thrower: Middleware.Any]>,
-  inside: ReadonlyArray<string> = []
-): Law =>
-  law(name, (place) =>
-    Effect.forEach(cases, ([what, thrower]) =>
-      Effect.gen(function*() {
-        const send = yield* place.serve(HttpServerResponse.text("ok"), {
-          outside: [probe("outer")],
-          inside: [probe("inner"), thrower, ...inside.map((name) => probe(name))]
-        })
-        expectEdits(what, yield* send(), 500, ...inside, "inner", "outer")
-      })))
-
-const throwers = {
-  inward: [
-    ["a request phase that throws", Middleware.make({ name: "T", request: () => raise("request") })],
-    ["a requestEffect that throws", Middleware.make({ name: "T", requestEffect: () => raise("requestEffect") })],
-    ["a requestEffect that dies", Middleware.make({ name: "T", requestEffect: () => Effect.die("requestEffect") })],
-    ["a condition that throws", Middleware.when(() => raise("condition"), tenancy)],
-    ["a condition that dies", Middleware.when(() => Effect.die("condition"), tenancy)],
-    ["before, dying", Middleware.before("T", () => Effect.die("before"))],
-    ["dispatch, throwing", Middleware.dispatch("T", () => raise("dispatch"))],
-    ["around, dying", wrap("T", () => Effect.die("around"))]
-  ],
-  outward: [
-    ["a response phase that throws", Middleware.make({ name: "T", response: () => raise("response") })],
-    ["a responseEffect that throws", Middleware.make({ name: "T", responseEffect: () => raise("responseEffect") })],
-    ["a responseEffect that dies", Middleware.make({ name: "T", responseEffect: () => Effect.die("responseEffect") })],
-    ["after, throwing", Middleware.after("T", () => raise("after"))],
-    ["after, dying", Middleware.after("T", () => Effect.die("after"))],
-    ["an edit that throws", Middleware.make({ name: "T", response: (draft) => draft.setCookie("a b", "") })]
-  ],
-  refusing: [
-    ["a refusal on the way out", Middleware.make({ name: "T", response: (draft) => draft.refuse(new Plain()) })],
-    ["one whose rendering fails", Middleware.make({ name: "T", response: (draft) => draft.refuse(new Speechless()) })],
-    ["one whose rendering throws", Middleware.make({ name: "T", response: (draft) => draft.refuse(new Explosive()) })],
-    [
-      "one whose rendering throws, of an Effect",
-      Middleware.make({ name: "T", responseEffect: (draft) => Effect.sync(() => draft.refuse(new Explosive())) })
-    ]
-  ],
-  unsendable: [
-    ["a field that cannot be sent", Middleware.make({ name: "T", response: (draft) => draft.set("x-bad", "a\nb") })],
-    ["a name that cannot be sent", Middleware.make({ name: "T", response: (draft) => draft.set("x bad", "a") })],
-    [
-      "a status that cannot be sent",
-      Middleware.make({
-        name: "T",
-        response: (draft) => {
-          draft.status = 99
+        for (const [what, , status] of cases) {
+          log.length = 0
+          const reply = yield* send(asks(what))
+          expectEdits(what, reply, status, ...order)
+          same(what, log, order)
+          assert.notStrictEqual(reply.body, "the handler's", what)
         }
-      })
+      }))))
+
+const teapot = new Teapot()
+const refused = {
+  asResponse: [
+    [
+      ["Respond", inward(() => Middleware.Respond(paymentRequired)), 402],
+      ["Respond, of an Effect", inwardEffect(() => Effect.succeed(Middleware.Respond(paymentRequired))), 402],
+      [
+        "before",
+        (name) =>
+          Middleware.before(name, (request) => isCase(request, name) ? Effect.succeed(paymentRequired) : Effect.void),
+        402
+      ]
+    ],
+    [
+      [
+        "dispatch",
+        (name) => Middleware.dispatch(name, (request, next) => isCase(request, name) ? paymentRequired : next),
+        402
+      ],
+      ["a foreign middleware", instead(() => paymentRequired), 402]
     ]
-  ]
-} satisfies Record<string, ReadonlyArray<readonly [string, Middleware.Any]>>
+  ],
+  asFailure: [
+    [
+      ["Refuse, Respondable", inward(() => Middleware.Refuse(new Teapot())), 418],
+      ["Refuse, plain", inward(() => Middleware.Refuse(new Plain())), 500],
+      ["Refuse, one value for all", inward(() => Middleware.Refuse(teapot)), 418],
+      ["Refuse, of an Effect", inwardEffect(() => Effect.succeed(Middleware.Refuse(teapot))), 418]
+    ],
+    errors.map(([name, error, status]) =>
+      [`failing with ${name}`, inwardEffect(() => Effect.fail(error)), status] as const
+    ),
+    defects.map(([name, defect, status]) =>
+      [`dying of ${name}`, inwardEffect(() => Effect.die(defect)), status] as const
+    )
+  ],
+  byForeign: [
+    errors.map(([name, error, status]) => [`failing with ${name}`, instead(() => Effect.fail(error)), status] as const),
+    defects.map(([name, defect, status]) => [`dying of ${name}`, instead(() => Effect.die(defect)), status] as const)
+  ],
+  withResponse: [[
+    ["failing", inwardEffect(() => Effect.fail(paymentRequired)), 402],
+    ["dying", inwardEffect(() => Effect.die(paymentRequired)), 402],
+    ["failing, of a foreign middleware", instead(() => Effect.fail(paymentRequired)), 402],
+    ["dying, of a foreign middleware", instead(() => Effect.die(paymentRequired)), 402]
+  ]],
+  unrenderable: [[
+    ["failing to render", inwardEffect(() => Effect.fail(new Speechless())), 500],
+    ["throwing as it renders", inwardEffect(() => Effect.fail(new Explosive())), 500],
+    ["throwing as it renders, plain", inward(() => Middleware.Refuse(new Explosive())), 500]
+  ]],
+  byInterruption: [[
+    ["of an Effect", inwardEffect(() => Effect.interrupt), 503],
+    ["of a foreign middleware", instead(() => Effect.interrupt), 503]
+  ]]
+} satisfies Record<string, ReadonlyArray<Cases>>
+
+const thrown = {
+  inward: [
+    [
+      ["a request phase that throws", inward(() => raise("request")), 500],
+      ["a requestEffect that throws", inwardEffect(() => raise("requestEffect")), 500],
+      ["a requestEffect that dies", inwardEffect(() => Effect.die("requestEffect")), 500],
+      [
+        "before, throwing",
+        (name) => Middleware.before(name, (request) => isCase(request, name) ? raise("before") : Effect.void),
+        500
+      ],
+      [
+        "a condition that throws",
+        (name) => Middleware.when((request) => isCase(request, name) && raise("condition"), Middleware.make({ name })),
+        500
+      ],
+      ["a condition that dies", (name) =>
+        Middleware.when(
+          (request) => isCase(request, name) && Effect.die("condition"),
+          Middleware.make({ name })
+        ), 500]
+    ],
+    [
+      [
+        "dispatch, throwing",
+        (name) => Middleware.dispatch(name, (request, next) => isCase(request, name) ? raise("dispatch") : next),
+        500
+      ],
+      ["around, throwing", instead(() => raise("around")), 500],
+      ["around, dying", instead(() => Effect.die("around")), 500]
+    ]
+  ],
+  outward: [[
+    ["a response phase that throws", outward(() => raise("response")), 500],
+    ["a responseEffect that throws", outwardEffect(() => raise("responseEffect")), 500],
+    ["a responseEffect that dies", outwardEffect(() => Effect.die("responseEffect")), 500],
+    [
+      "after, throwing",
+      (name) => Middleware.after(name, (response, request) => isCase(request, name) ? raise("after") : response),
+      500
+    ],
+    [
+      "after, dying",
+      (name) => Middleware.after(name, (response, request) => isCase(request, name) ? Effect.die("after") : response),
+      500
+    ],
+    ["an edit that throws", outward((draft) => draft.setCookie("a b", "")), 500]
+  ]],
+  refusing: [[
+    ["a refusal", outward((draft) => draft.refuse(new Plain())), 500],
+    ["a refusal whose rendering fails", outward((draft) => draft.refuse(new Speechless())), 500],
+    ["a refusal whose rendering throws", outward((draft) => draft.refuse(new Explosive())), 500],
+    ["the same of an Effect", outwardEffect((draft) => Effect.sync(() => draft.refuse(new Explosive()))), 500]
+  ]],
+  unsendable: [[
+    ["a value that cannot be sent", outward((draft) => draft.set("x-bad", "a\nb")), 500],
+    ["a name that cannot be sent", outward((draft) => draft.set("x bad", "a")), 500],
+    ["a status that cannot be sent", outward((draft) => void (draft.status = 99)), 500]
+  ]]
+} satisfies Record<string, ReadonlyArray<Cases>>
 
 const interruptibleNever = Effect.interruptible(Effect.never)
 
@@ -451,8 +531,8 @@ export const laws: ReadonlyArray<Law> = [
     })),
   law("a failure, a defect, an interruption get the response they had", ({ serve }) =>
     Effect.gen(function*() {
-      const send = yield* serve(byCase(endings))
-      for (const [what, , status] of endings) {
+      const send = yield* serve(byCase(someEndings))
+      for (const [what, , status] of someEndings) {
         const reply = yield* send(asks(what))
         assert.deepStrictEqual([what, reply.status], [what, status])
         if (status === 418) assert.deepStrictEqual([reply.body, reply.headers["x-pot"]], ["short and stout", "tea"])
@@ -537,7 +617,9 @@ export const laws: ReadonlyArray<Law> = [
       const send = yield* serve(byCase(endings), { outside: [probe("outer", log)], inside: [probe("inner", log)] })
       for (const [what, , status] of endings) {
         log.length = 0
-        expectEdits(what, yield* send(asks(what)), status, "inner", "outer")
+        const reply = yield* send(asks(what))
+        expectEdits(what, reply, status, "inner", "outer")
+        if (status === 418) same(what, [reply.body, reply.headers["x-pot"]], ["short and stout", "tea"])
         same(what, log, ["inner", "outer"])
       }
     })),
@@ -551,62 +633,16 @@ export const laws: ReadonlyArray<Law> = [
       const send = yield* serve(HttpServerResponse.empty(), { outside: [probe("outer")], inside: [probe("inner")] })
       expectEdits("unknown", yield* send(unknownRoute), 404)
     }), ({ router }) => router === "outside"),
-  refusals("a refusal further in is edited: as a response", [
-    ["Respond", Middleware.make({ name: "R", request: () => Middleware.Respond(paymentRequired) }), 402],
-    [
-      "Respond, of an Effect",
-      Middleware.make({
-        name: "R",
-        requestEffect: () => Effect.succeed(Middleware.Respond(paymentRequired))
-      }),
-      402
-    ],
-    ["before", Middleware.before("R", () => Effect.succeed(paymentRequired)), 402],
-    ["dispatch", Middleware.dispatch("R", () => Effect.succeed(paymentRequired)), 402],
-    ["a foreign middleware", wrap("R", () => paymentRequired), 402]
-  ]),
-  refusals("a refusal further in is edited: as a failure", [
-    ["Refuse, Respondable", Middleware.make({ name: "R", request: () => Middleware.Refuse(new Teapot()) }), 418],
-    ["Refuse, plain", Middleware.make({ name: "R", request: () => Middleware.Refuse(new Plain()) }), 500],
-    [
-      "Refuse, one value for all",
-      Middleware.make({ name: "R", request: () => Middleware.Refuse(errors[1]![1] as object) }),
-      418
-    ],
-    [
-      "Refuse, of an Effect",
-      Middleware.make({
-        name: "R",
-        requestEffect: () => Effect.succeed(Middleware.Refuse(new Teapot()))
-      }),
-      418
-    ],
-    ...errors.map(([name, error, status]) => [`failing with ${name}`, refuser(Effect.fail(error)), status] as const),
-    ...defects.map(([name, defect, status]) => [`dying of ${name}`, refuser(Effect.die(defect)), status] as const)
-  ]),
-  refusals(
-    "a refusal further in is edited: of a foreign middleware",
-    [...errors, ["a response", paymentRequired, 402] as const].flatMap(([name, error, status]) => [
-      [`failing with ${name}`, wrap("R", () => Effect.fail(error)), status] as const,
-      [`dispatch, failing with ${name}`, Middleware.dispatch("R", () => Effect.fail(error)), status] as const
-    ])
-  ),
-  refusals("a refusal further in is edited: with a response for an error", [
-    ["failing", refuser(Effect.fail(paymentRequired)), 402],
-    ["dying", refuser(Effect.die(paymentRequired)), 402]
-  ]),
-  refusals("a refusal further in is edited: with an error that cannot be rendered", [
-    ["failing to", refuser(Effect.fail(new Speechless())), 500],
-    ["throwing", refuser(Effect.fail(new Explosive())), 500]
-  ]),
-  refusals("a refusal further in is edited: by interruption", [
-    ["of an Effect", refuser(Effect.interrupt), 503],
-    ["of a foreign middleware", wrap("R", () => Effect.interrupt), 503]
-  ]),
-  throwing("whatever throws on the way in is answered", throwers.inward),
-  throwing("whatever throws on the way out is answered", [...throwers.outward, ...throwers.refusing]),
-  throwing("what throws on the way out takes nobody else's edits along", throwers.outward, ["innermost"]),
-  throwing("what cannot be sent is answered", throwers.unsendable),
+  ending("a refusal further in is edited: as a response", refused.asResponse),
+  ending("a refusal further in is edited: as a failure", refused.asFailure),
+  ending("a refusal further in is edited: of a foreign middleware", refused.byForeign),
+  ending("a refusal further in is edited: with a response for an error", refused.withResponse),
+  ending("a refusal further in is edited: with an error that cannot be rendered", refused.unrenderable),
+  ending("a refusal further in is edited: by interruption", refused.byInterruption),
+  ending("whatever throws on the way in is answered", thrown.inward),
+  ending("whatever throws on the way out is answered", [...thrown.outward, ...thrown.refusing]),
+  ending("what throws on the way out takes nobody else's edits along", thrown.outward, ["innermost"]),
+  ending("what cannot be sent is answered", thrown.unsendable),
   law("requests that overlap never see each other's values", ({ serve }) =>
     Effect.gen(function*() {
       const { open, reached, stop } = gates()
@@ -669,11 +705,7 @@ export const laws: ReadonlyArray<Law> = [
       const cases = [...someEndings, ["refused", HttpServerResponse.empty(), 418] as const]
       const send = yield* serve(byCase(cases), {
         around: watch(seen),
-        inside: [
-          tenancy,
-          view,
-          Middleware.when((request) => isCase(request, "refused"), refuser(Effect.fail(new Teapot())))
-        ]
+        inside: [tenancy, view, inwardEffect(() => Effect.fail(teapot))("refused")]
       })
       for (const [what] of cases) {
         seen.length = 0
@@ -685,7 +717,7 @@ export const laws: ReadonlyArray<Law> = [
     Effect.gen(function*() {
       const [inside, outside]: [Array<Cause.Cause<unknown>>, Array<Cause.Cause<unknown>>] = [[], []]
       const cases = [
-        ...endings,
+        ...someEndings,
         ["failing and dying", Effect.failCause(Cause.sequential(Cause.fail(new Plain()), Cause.die("x")))] as const,
         ["failing twice", Effect.failCause(Cause.parallel(Cause.fail(new Plain()), Cause.fail(new Teapot())))] as const
       ]
@@ -704,44 +736,58 @@ export const laws: ReadonlyArray<Law> = [
     }), ({ answers, handles }) => handles && !answers),
   law("outside the stack a refusal is the failure it is", ({ serve }) =>
     Effect.gen(function*() {
-      for (const error of [new Plain(), new Teapot()]) {
-        const seen: Array<unknown> = []
-        const send = yield* serve(HttpServerResponse.empty(), {
-          around: (app) =>
-            app.pipe(
-              Effect.tapErrorCause((cause) => Effect.sync(() => seen.push(cause._tag))),
-              Effect.tapDefect((defect) => Effect.sync(() => seen.push(defect))),
-              Effect.catchAllDefect(() => HttpServerResponse.empty({ status: 599 })),
-              Effect.catchAll((caught) => {
-                seen.push((caught as { readonly _tag?: unknown })._tag)
-                return HttpServerResponse.empty({ status: 201 })
-              })
-            ),
-          outside: [probe("outer")],
-          inside: [probe("inner"), refuser(Effect.fail(error))]
-        })
-        assert.strictEqual((yield* send()).status, 201)
-        assert.deepStrictEqual(seen, ["Fail", error._tag])
+      const seen: Array<unknown> = []
+      const see = (value: unknown) => Effect.sync(() => seen.push(value))
+      const cases = [
+        ["plain", inward(() => Middleware.Refuse(new Plain())), "Plain"],
+        ["of an Effect", inwardEffect(() => Effect.fail(new Plain())), "Plain"],
+        ["Respondable", inwardEffect(() => Effect.fail(new Teapot())), "Teapot"]
+      ] as const
+      const send = yield* serve(HttpServerResponse.empty(), {
+        around: (app) =>
+          app.pipe(
+            Effect.tapErrorCause((cause) => see(cause._tag)),
+            Effect.tapDefect(see),
+            Effect.catchAllDefect(() => HttpServerResponse.empty({ status: 599 })),
+            Effect.catchAll((error) =>
+              Effect.as(see((error as { readonly _tag?: unknown })._tag), HttpServerResponse.empty({ status: 201 }))
+            )
+          ),
+        outside: [probe("outer")],
+        inside: [probe("inner"), ...cases.map(([name, actor]) => actor(name))]
+      })
+      for (const [what, , tag] of cases) {
+        seen.length = 0
+        const { status } = yield* send(asks(what))
+        same(what, [status, ...seen], [201, "Fail", tag])
       }
     }), ({ answers }) => !answers),
-  law(
-    "what wraps may run its app elsewhere",
-    ({ serve }) =>
-      Effect.forEach(wrappers, ([what, wrapper]) =>
-        Effect.gen(function*() {
-          const log: Array<string> = []
-          const send = yield* serve(byCase(endings), {
-            outside: [probe("outer", log), wrap("Wraps", wrapper)],
-            inside: [tenancy, probe("inner", log)]
-          })
-          for (const ending of ["an answer", "failing with a Respondable", "dying of an Error"]) {
-            log.length = 0
-            const [, , status] = endings.find(([name]) => name === ending)!
-            expectEdits(`${what}, ${ending}`, yield* send(asks(ending)), status, "inner", "outer")
-            same(what, log, ["inner", "outer"])
-          }
-        }))
-  ),
+  law("what wraps may run its app elsewhere", ({ serve }) =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const send = yield* serve(
+        Effect.flatMap(HttpServerRequest.HttpServerRequest, (request): ErasedApp =>
+          request.method === "GET" ? HttpServerResponse.text("ok") : Effect.fail(new Teapot())),
+        {
+          outside: [
+            probe("outer", log),
+            ...wrappers.map(([what, wrapper]) =>
+              wrap(what, (app) =>
+                Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+                  isCase(request, what) ? wrapper(app) : app))
+            )
+          ],
+          inside: [tenancy, probe("inner", log)]
+        }
+      )
+      for (const [what] of wrappers) {
+        for (const [method, status] of [["GET", 200], ["POST", 418]] as const) {
+          log.length = 0
+          expectEdits(`${what}, ${status}`, yield* send({ method, ...asks(what) }), status, "inner", "outer")
+          same(what, log, ["inner", "outer"])
+        }
+      }
+    })),
   law("what wraps may give services to what is inside", ({ serve }) =>
     Effect.gen(function*() {
       const read: Array<string> = []
