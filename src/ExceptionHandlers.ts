@@ -8,8 +8,8 @@ import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { rescue } from "./internal/kernel.js"
 import type { Middleware, Wrapping } from "./Middleware.js"
-import { rescue } from "./Middleware.js"
 
 /**
  * A handler answers a failure: with a response, or an effect of one that may use

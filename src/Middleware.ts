@@ -15,24 +15,23 @@ import type { unhandled } from "@effect/platform/HttpLayerRouter"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Entropy from "./Entropy.js"
-import type { Ended, ErasedApp, ErasedWrap, ExchangeImpl, Phase } from "./internal/kernel.js"
+import type { Ended, ErasedWrap, ExchangeImpl, Phase } from "./internal/kernel.js"
 import {
   advance,
   apply,
   choose,
   fromPhases,
-  isAnswered,
   isSync,
   isUnwrapped,
   mayRespond,
   named,
   phasesOf,
+  rescue,
   settle,
   waiting,
   wrapping
@@ -404,12 +403,14 @@ export type EffectOutcome<I, S> = [I] extends [never] ? Refuse<object> | Respond
  *   `Defer`.
  * - `requestEffect`: runs inward when `request` gave nothing or `Defer`; the same,
  *   as an Effect.
- * - `response`: runs outward, once, on every response that leaves through this
- *   place, whatever it came from: a handler, a failure, a defect, a refusal
- *   further in or its own. Edits the draft; inner middlewares come first.
+ * - `response`: runs outward, once, on every response to a request that this
+ *   middleware let through, whatever it came from: a handler, a failure, a defect,
+ *   a refusal further in. Edits the draft; inner middlewares come first. Its own
+ *   refusal is its own to word.
  * - `responseEffect`: the same as an Effect that cannot fail.
  *
- * A phase that throws is a defect: the client gets a 500, the log the cause.
+ * A phase that throws is a defect, and the client gets a 500: on the way in it
+ * leaves the app as any defect does, on the way out its cause is logged.
  *
  * @example
  * ```ts
@@ -475,17 +476,16 @@ export const make = <
  * @example
  * ```ts
  * import { Middleware } from "effect-middleware"
- * import { Data, Effect } from "effect"
+ * import { Data, Effect, Option } from "effect"
  *
  * class Busy extends Data.TaggedError("Busy") {}
  *
  * const permits = Effect.unsafeMakeSemaphore(10)
  * const limit = Middleware.around("Limit", (app) =>
- *   Effect.flatten(Effect.succeedSome(app).pipe(
- *     Effect.map((app) => permits.withPermitsIfAvailable(1)(app.value)),
- *     Effect.flatten,
- *     Effect.map((done) => done._tag === "Some" ? Effect.succeed(done.value) : Effect.fail(new Busy()))
- *   )))
+ *   Effect.flatMap(
+ *     permits.withPermitsIfAvailable(1)(app),
+ *     Option.match({ onNone: () => Effect.fail(new Busy()), onSome: Effect.succeed })
+ *   ))
  * ```
  *
  * @since 0.1.0
@@ -621,43 +621,6 @@ export const onError = <const Name extends string, E, R>(
   ) => Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): Middleware<never, E, PlainRequires<R>, unknown, Name, Wrapping> =>
   rescue(name, (error, request) => Option.some(f(error, request)))
-
-/**
- * Answers the typed failures for which `f` gives an effect. In a mount where the
- * response has already left (platform's `serve(middleware)`) nothing can be
- * handled: that is logged once, as an error, and the failure passes.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const rescue = <Handles, const Name extends string, E, R>(
-  name: Name,
-  f: (
-    error: unknown,
-    request: HttpServerRequest.HttpServerRequest
-  ) => Option.Option<Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>>
-): Middleware<never, E, PlainRequires<R>, Handles, Name, Wrapping> => {
-  let told = false
-  const wrap = (app: ErasedApp): ErasedApp =>
-    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      Effect.catchAllCause(app, (cause): ErasedApp => {
-        const failure = Cause.failureOption(cause)
-        const handled = Option.flatMap(failure, (error) => f(error, request))
-        if (handled._tag === "None") return Effect.failCause(cause)
-        if (!isAnswered(request)) return handled.value as ErasedApp
-        if (told) return Effect.failCause(cause)
-        told = true
-        return Effect.zipRight(
-          Effect.logError(
-            `${name} cannot handle failures here: the response has left before the middleware sees the failure, since ` +
-              "the stack was given to HttpServer.serve, HttpApiBuilder.serve, HttpLayerRouter.serve or toWebHandler. " +
-              "Write `app.pipe(stack, HttpServer.serve())` or `Stack.serve(app, stack)`."
-          ),
-          Effect.failCause(cause)
-        )
-      }))
-  return fromPhases(name, [{ name, around: wrap }], wrapping)
-}
 
 /**
  * Provides a service made anew for each request. What the effect acquires is
@@ -843,7 +806,8 @@ export const exceptRoutes = <M extends Any>(routes: ReadonlyArray<string>, middl
 /**
  * Tries alternatives in order and takes the first that lets the request through.
  *
- * - Goes on only at a refusal; a failing effect (a store that is down) stops it.
+ * - Goes on when an alternative refuses, or answers itself; nothing is left of it.
+ *   A failing effect (a store that is down) stops it.
  * - If all refuse, the refusal of the first, the preferred one, is the answer.
  * - An alternative that wraps its app cannot be tried and is refused by type.
  *
@@ -900,19 +864,19 @@ const attempt = (
 ): Outcome | Effect.Effect<Outcome, unknown, unknown> => {
   const phases = alternatives[index]
   if (phases === undefined) return first as Outcome
-  const mark = exchange.pending.length
+  const undo = exchange.attempt()
   const go = (from: number): Outcome | Effect.Effect<Outcome, unknown, unknown> => {
     const at = advance(exchange, phases, from)
     const ended = exchange.takeEnded()
     if (ended === undefined) {
       if (at === phases.length) return Pass
-      return Effect.flatMap(waiting(exchange, phases, at), (given) => {
+      return Effect.flatMap(Effect.provide(waiting(exchange, phases, at), exchange.context), (given) => {
         const rest = go(settle(exchange, phases, at, given))
         return Effect.isEffect(rest) ? rest : Effect.succeed(rest)
       })
     }
+    undo()
     if (ended._tag === "Die") throw ended.defect
-    exchange.pending.length = mark
     return attempt(exchange, alternatives, index + 1, first ?? ended)
   }
   return go(0)

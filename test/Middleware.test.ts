@@ -1,7 +1,7 @@
 import { HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Data, Deferred, Effect, Fiber, Logger, Ref } from "effect"
-import { Middleware, Stack } from "effect-middleware"
+import { Context, Data, Deferred, Effect, Fiber, HashMap, Logger, Ref } from "effect"
+import { Middleware, type ResponseDraft, Stack } from "effect-middleware"
 import { send } from "./utils/TestApp.js"
 
 class Refused extends Data.TaggedError("Refused")<{ readonly by: string }> {}
@@ -68,21 +68,29 @@ describe("Middleware", () => {
         const later = Middleware.make({
           name: "Later",
           requestEffect: () =>
-            Effect.map(Value, (by) => by === "a" ? Middleware.Respond(HttpServerResponse.text("found")) : undefined),
+            Effect.map(Value, (by) => by === "a" ? Middleware.Pass : Middleware.Refuse(new Refused({ by }))),
           responseEffect: (draft) => Effect.map(Value, (value) => draft.set("x-value", value))
         })
         const reply = yield* send(Stack.make(give("a"), later)(ok))
-        assert.deepStrictEqual([reply.body, reply.headers["x-value"]], ["found", "a"])
+        assert.deepStrictEqual([reply.status, reply.headers["x-value"]], [200, "a"])
       }))
 
-    it.effect("its own response phase runs on its own refusal", () =>
+    const response = (draft: ResponseDraft.ResponseDraft) => draft.set("x-own", "1")
+    const own = new Refused({ by: "own" })
+    it.effect.each(
+      [
+        ["refusal", Middleware.make({ name: "Own", request: () => Middleware.Refuse(own), response })],
+        ["answer", Middleware.make({ name: "Own", request: () => Middleware.Respond(ok), response })],
+        [
+          "refusal by Effect",
+          Middleware.make({ name: "Own", requestEffect: () => Effect.succeed(Middleware.Refuse(own)), response })
+        ],
+        ["failing Effect", Middleware.make({ name: "Own", requestEffect: () => Effect.fail(own), response })]
+      ] as ReadonlyArray<[string, Middleware.Middleware<never, Refused>]>
+    )("its own response phase does not run on its own %s", ([_, middleware]) =>
       Effect.gen(function*() {
-        const middleware = Middleware.make({
-          name: "Own",
-          request: () => Middleware.Refuse(new Refused({ by: "own" })),
-          response: (draft) => draft.set("x-own", "1")
-        })
-        assert.strictEqual((yield* send(middleware(ok))).headers["x-own"], "1")
+        const reply = yield* send(Stack.make(mark("a"), middleware)(ok))
+        assert.deepStrictEqual([reply.headers["x-own"], reply.headers["x-order"]], [undefined, "a"])
       }))
 
     it.effect("a response phase can refuse: outer edits apply to the refusal", () =>
@@ -403,6 +411,40 @@ describe("Middleware", () => {
         Effect.gen(function*() {
           const first = Middleware.firstOf("First", give("1"), give("2"))
           assert.strictEqual((yield* send(first(value))).body, "1")
+        }))
+      it.effect("nothing is left of an alternative that was given up", () =>
+        Effect.gen(function*() {
+          const leaves = Middleware.make({
+            name: "Leaves",
+            provides: Value,
+            request: (exchange) => {
+              exchange.deriveRequest({ url: "/derived" })
+              exchange.annotateLogs("left", true)
+              return Middleware.Provide("left")
+            }
+          })
+          const seen = Effect.gen(function*() {
+            const { url } = yield* HttpServerRequest.HttpServerRequest
+            const annotations = yield* Effect.logAnnotations
+            const value = yield* Effect.serviceOption(Value)
+            return HttpServerResponse.text(`${url} ${HashMap.has(annotations, "left")} ${value._tag}`)
+          })
+          for (const refusing of [Stack.make(leaves, refuse("1")), Stack.make(leaves, effect)]) {
+            const first = Middleware.firstOf("First", refusing, mark("m"))
+            const reply = yield* send(Stack.make(give("outside"), first)(seen))
+            assert.strictEqual(reply.body, "/ false Some")
+            assert.strictEqual((yield* send(first(seen))).body, "/ false None")
+          }
+        }))
+      it.effect("an effect of an alternative finds what the alternative provides", () =>
+        Effect.gen(function*() {
+          const asks = Middleware.make({
+            name: "Asks",
+            requestEffect: () =>
+              Effect.map(Value, (by) => by === "a" ? Middleware.Pass : Middleware.Refuse(new Refused({ by })))
+          })
+          const first = Middleware.firstOf("First", Stack.make(give("x"), asks), Stack.make(give("a"), asks))
+          assert.strictEqual((yield* send(first(value))).body, "a")
         }))
       it.effect("an effect that fails stops it", () =>
         Effect.gen(function*() {

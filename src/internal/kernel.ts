@@ -191,6 +191,19 @@ export class ExchangeImpl implements Exchange {
     }
     this.services.set(key, value)
   }
+  /** Begins what can be undone: from here on services are copied when written. */
+  attempt() {
+    const { annotations, owned, pending, request, services } = this
+    const [noted, entered] = [annotations?.length ?? 0, pending.length]
+    this.owned = false
+    return () => {
+      this.services = services
+      this.owned = owned
+      this.request = request
+      if (this.annotations !== undefined) this.annotations.length = noted
+      pending.length = entered
+    }
+  }
   adopt(base: Context.Context<never>) {
     // what a layer captured stands behind what the request brings
     this.services = new Map([...base.unsafeMap, ...this.services])
@@ -220,7 +233,7 @@ export class ExchangeImpl implements Exchange {
         entries.push(setting(HttpApp.currentPreResponseHandlers, Option.some(handlerOf(this, outer))))
       }
     }
-    if (this.owned && stack?.frames.length !== 0 && (fiber.currentContext.unsafeMap as unknown) !== this.services) {
+    if (stack?.frames.length !== 0 && (fiber.currentContext.unsafeMap as unknown) !== this.services) {
       this.replaced[frame] ??= fiber.currentContext
       entries.push(setting(FiberRef.currentContext, this.context as Context.Context<never>))
     }
@@ -323,7 +336,6 @@ export const advance = (exchange: ExchangeImpl, phases: ReadonlyArray<Phase>, fr
         i += phase.skip ?? 0
         continue
       }
-      if (hasResponse(phase)) exchange.pending.push(phase)
       const outcome = phase.request?.(exchange)
       if (outcome === undefined || outcome._tag === "Defer") {
         if (phase.requestEffect !== undefined) return i
@@ -333,6 +345,7 @@ export const advance = (exchange: ExchangeImpl, phases: ReadonlyArray<Phase>, fr
         exchange.end(outcome)
         return i
       }
+      if (hasResponse(phase)) exchange.pending.push(phase)
     } catch (defect) {
       exchange.pending.length = mark
       exchange.end({ _tag: "Die", defect })
@@ -363,13 +376,13 @@ export const settle = (
 ): number => {
   const phase = phases[at]!
   if (typeof given === "boolean") return at + 1 + (given ? 0 : phase.skip ?? 0)
-  if (given === undefined || given._tag === "Pass" || given._tag === "Defer") return at + 1
-  if (given._tag === "Provide") {
-    exchange.give(phase.provides!, given.value)
-    return at + 1
+  if (given !== undefined && (given._tag === "Refuse" || given._tag === "Respond")) {
+    exchange.end(given)
+    return phases.length
   }
-  exchange.end(given)
-  return phases.length
+  if (given?._tag === "Provide") exchange.give(phase.provides!, given.value)
+  if (hasResponse(phase)) exchange.pending.push(phase)
+  return at + 1
 }
 
 interface Frame {
@@ -480,6 +493,43 @@ export const choose = (
     if (typeof verdict === "boolean") return verdict ? onTrue : onFalse
     return Effect.flatMap(verdict, (verdict) => verdict ? onTrue : onFalse)
   })
+
+/**
+ * Answers the typed failures for which `f` gives an effect. In a mount where the
+ * response has already left (platform's `serve(middleware)`) nothing can be
+ * handled: that is logged once, as an error, and the failure passes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const rescue = <Handles, const Name extends string, E, R>(
+  name: Name,
+  f: (
+    error: unknown,
+    request: HttpServerRequest.HttpServerRequest
+  ) => Option.Option<Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>>
+): Middleware<never, E, Exclude<R, HttpServerRequest.HttpServerRequest>, Handles, Name, Wrapping> => {
+  let told = false
+  const wrap = (app: ErasedApp): ErasedApp =>
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+      Effect.catchAllCause(app, (cause): ErasedApp => {
+        const failure = Cause.failureOption(cause)
+        const handled = Option.flatMap(failure, (error) => f(error, request))
+        if (handled._tag === "None") return Effect.failCause(cause)
+        if (!isAnswered(request)) return handled.value as ErasedApp
+        if (told) return Effect.failCause(cause)
+        told = true
+        return Effect.zipRight(
+          Effect.logError(
+            `${name} cannot handle failures here: the response has left before the middleware sees the failure, since ` +
+              "the stack was given to HttpServer.serve, HttpApiBuilder.serve, HttpLayerRouter.serve or toWebHandler. " +
+              "Write `app.pipe(stack, HttpServer.serve())` or `Stack.serve(app, stack)`."
+          ),
+          Effect.failCause(cause)
+        )
+      }))
+  return fromPhases(name, [{ name, around: wrap }], wrapping)
+}
 
 // --- outward ---------------------------------------------------------------------------------------------------------
 
