@@ -1,6 +1,6 @@
 import { HttpServer } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Context, Effect, Layer, Queue, TestClock } from "effect"
+import { Cause, Chunk, Context, Effect, HashMap, Layer, Logger, Option, Queue, TestClock } from "effect"
 import { Entropy, Stack } from "effect-middleware"
 import * as Http from "node:http"
 import { server, stack } from "../docs/examples/notes/app.js"
@@ -69,11 +69,18 @@ describe("the notes example", () => {
       }
     }))
 
-  it.scoped("tells the client nothing of a defect but the request id", () =>
+  it.scoped("tells the client nothing of a defect but the request id, under which the log has it", () =>
     Effect.gen(function*() {
-      const reply = yield* request(yield* start(), { path: "/broken" })
+      const lines: Array<string> = []
+      const logger = Logger.make(({ annotations, cause }) => {
+        lines.push(`${Option.getOrUndefined(HashMap.get(annotations, "request.id"))} ${Cause.pretty(cause)}`)
+      })
+      const port = yield* Effect.provide(start(), Logger.replace(Logger.defaultLogger, logger))
+      const reply = yield* request(port, { path: "/broken" })
       assert.deepStrictEqual([reply.status, reply.body], [500, ""])
       assert.match(reply.headers["x-request-id"] ?? "", /^[0-9a-f-]{36}$/)
+      assert.strictEqual(lines.length, 1)
+      assert.match(lines[0]!, new RegExp(`^${reply.headers["x-request-id"]} .*the client is told nothing of it`))
     }))
 
   it.scoped("takes the address from the connection, and the id from nobody", () =>
@@ -124,11 +131,12 @@ describe("the notes example", () => {
     assert.strictEqual(
       Stack.describe(stack),
       `
-Forwarded                → request  provides effect-middleware/Forwarded/Client
-│ RequestId              → request  provides effect-middleware/RequestId  ← response
-│ │ TrustedHost          → request
-│ │ │ ExceptionHandlers  ↔ wraps
-│ │ │ │ app`.slice(1)
+Forwarded                  → request  provides effect-middleware/Forwarded/Client
+│ RequestId                → request  provides effect-middleware/RequestId  ← response
+│ │ LogDefects             ↔ wraps
+│ │ │ TrustedHost          → request
+│ │ │ │ ExceptionHandlers  ↔ wraps
+│ │ │ │ │ app`.slice(1)
     )
   })
 })

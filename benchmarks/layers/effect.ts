@@ -36,8 +36,8 @@ export const naiveGen = (layers: ReadonlyArray<Layer>): Wrap =>
       HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
         Effect.gen(function*() {
           const request = yield* HttpServerRequest.HttpServerRequest
-          const response = request.headers[clientHeader] === refuses ? forbidden : yield* app
-          return HttpServerResponse.setHeader(response, header, value)
+          if (request.headers[clientHeader] === refuses) return forbidden
+          return HttpServerResponse.setHeader(yield* app, header, value)
         })
       )
   )
@@ -48,7 +48,7 @@ export const naiveFlatMap = (layers: ReadonlyArray<Layer>): Wrap =>
     const set = HttpServerResponse.setHeader(header, value)
     return HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-        Effect.map(request.headers[clientHeader] === refuses ? Effect.succeed(forbidden) : app, set))
+        request.headers[clientHeader] === refuses ? Effect.succeed(forbidden) : Effect.map(app, set))
     )
   })
 

@@ -7,8 +7,8 @@ export const hono = (layers: ReadonlyArray<Layer>): Server => {
   const app = new Hono()
   for (const { header, refuses, value } of layers) {
     app.use(async (c, next) => {
-      if (c.req.header(clientHeader) === refuses) c.res = new Response(null, { status: 403 })
-      else await next()
+      if (c.req.header(clientHeader) === refuses) return c.body(null, 403)
+      await next()
       // and not `c.header`, which at this point makes a new Response each time
       c.res.headers.set(header, value)
     })
@@ -45,8 +45,11 @@ class PlainContext {
 type Next = () => Promise<unknown>
 
 const plain = ({ header, refuses, value }: Layer) => async (context: PlainContext, next: Next) => {
-  if (context.requestHeaders[clientHeader] === refuses) context.status = 403
-  else await next()
+  if (context.requestHeaders[clientHeader] === refuses) {
+    context.status = 403
+    return
+  }
+  await next()
   context.headers[header] = value
 }
 

@@ -33,7 +33,9 @@ export const run = async (folder: string, plan: Plan, log: (line: string) => voi
     const order = round % 2 === 0 ? [...variants] : [...variants].reverse()
     for (const [key, [{ name }, layers]] of order) {
       const args = [worker, name, layers, plan.warmUp, plan.measuring].map(String)
-      const { stdout } = await execFile(process.execPath, args)
+      const { stdout } = await execFile(process.execPath, args).catch(({ stderr }: { readonly stderr: string }) => {
+        throw new Error(`${key} has failed: ${stderr}`)
+      })
       const measured = JSON.parse(stdout) as Measured
       results.get(key)!.push(measured)
       log(

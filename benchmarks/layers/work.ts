@@ -1,7 +1,7 @@
 /**
  * What every contestant does, however it writes it: a handler that makes a text
  * response, and layers of which each reads one request header, could refuse by
- * it, and sets one response header on whatever leaves.
+ * it, and sets one response header on what comes from further in.
  */
 export interface Reply {
   readonly status: number
@@ -29,7 +29,7 @@ export const contentType = "text/plain"
 export const expected = (count: number, client: string): Reply => {
   const layers = layersOf(count)
   const refuser = layers.findIndex(({ refuses }) => refuses === client)
-  const passed = refuser < 0 ? layers : layers.slice(0, refuser + 1)
+  const passed = refuser < 0 ? layers : layers.slice(0, refuser)
   const set = Object.fromEntries(passed.map(({ header, value }) => [header, value]))
   return refuser < 0
     ? { status: 200, headers: { "content-type": contentType, "content-length": `${body.length}`, ...set }, body }

@@ -1,12 +1,27 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Schema, Stream } from "effect"
-import { ExceptionHandlers, Forwarded, ProblemDetails, RequestId, Stack, TrustedHost } from "effect-middleware"
+import {
+  ExceptionHandlers,
+  Forwarded,
+  Middleware,
+  ProblemDetails,
+  RequestId,
+  Stack,
+  TrustedHost
+} from "effect-middleware"
 import { Note, type NoteNotFound, Notes } from "./Notes.js"
+
+/** A defect is a mistake in the program: somebody has to hear of it, and it is not the client. */
+const logDefects = Middleware.dispatch(
+  "LogDefects",
+  (_, next) => Effect.tapDefect(next, (cause) => Effect.logError("defect", cause))
+)
 
 /** First is outermost: it meets the request first and the response last. */
 export const stack = Stack.make(
   Forwarded.middleware({ trust: "none" }),
   RequestId.middleware({ generate: RequestId.uuid7 }),
+  logDefects,
   TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
   ExceptionHandlers.byTag({
     NoteNotFound: (error: NoteNotFound) =>
