@@ -13,7 +13,7 @@ export interface Plan {
   readonly measuring: number
 }
 
-export const full: Plan = { counts: [0, 1, 5, 20], rounds: 5, warmUp: 500, measuring: 800 }
+export const full: Plan = { counts: [0, 1, 5, 20], rounds: 6, warmUp: 500, measuring: 800 }
 export const quick: Plan = { counts: [0, 1, 20], rounds: 2, warmUp: 300, measuring: 200 }
 
 const execFile = promisify(ChildProcess.execFile)

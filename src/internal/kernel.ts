@@ -629,7 +629,7 @@ const take = (exchange: ExchangeImpl, base: number): readonly [ExchangeImpl, Pha
  * Runs what is pending down to `base` on one draft, each phase once. Total: a
  * phase that throws makes the response a 500 and the log has the cause.
  */
-const flush = (
+export const flush = (
   exchange: ExchangeImpl,
   response: Response,
   base: number
