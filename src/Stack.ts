@@ -18,7 +18,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { ErasedApp } from "./internal/kernel.js"
-import { apply, concatAll, named, phasesEffect, phasesOf } from "./internal/kernel.js"
+import { apply, concatAll, named, namesOf, phasesEffect, phasesOf } from "./internal/kernel.js"
 import type { Make } from "./internal/stackMake.js"
 import type { Stack, Verify } from "./internal/stackTypes.js"
 import type { Any, AnyTag, Middleware, PerRequest, PhaseMembers } from "./Middleware.js"
@@ -125,8 +125,7 @@ export type Served<P, R2, R> = Layer.Layer<
  * @since 0.1.0
  * @category inspection
  */
-export const names = (middleware: Any): ReadonlyArray<string> =>
-  isStack(middleware) ? middleware.members.flatMap(names) : [middleware.name]
+export const names: (middleware: Any) => ReadonlyArray<string> = namesOf
 
 /**
  * Draws the onion: one line a member, with the phases it takes part in.
@@ -254,8 +253,6 @@ export const without = <S extends AnyStack, const N extends NamesOf<S>>(
   stack: S,
   name: N
 ): Edited<Without<S["members"], N>> => edit(stack, name, () => [])
-
-const isStack = (middleware: Any): middleware is AnyStack => Array.isArray(middleware.members)
 
 const edit = <L>(stack: AnyStack, name: string, f: (member: Any) => ReadonlyArray<Any>): Edited<L> => {
   if (!stack.members.some((member) => member.name === name)) {

@@ -53,7 +53,7 @@ const handlerOf = (exchange: ExchangeImpl): HttpApp.PreResponseHandler => {
     _fiberRefs: refs,
     setFiberRefs: (set: FiberRefs.FiberRefs) => void (refs = set)
   }
-  exchange.install(fiber as never, 0)
+  exchange.install(fiber as never)
   return Option.getOrThrow(Option.flatten(FiberRefs.get(refs, HttpApp.currentPreResponseHandlers)))
 }
 
@@ -79,7 +79,11 @@ const makeHandler = (stack: Middleware.Any, app: ErasedApp, services: Services) 
   const phases = phasesOf(stack)
   const wrapper = phases.findIndex(({ around }) => around !== undefined)
   const plain = wrapper === -1 ? phases : phases.slice(0, wrapper)
-  const compiled: Compiled = { frames: [{ index: 0, phases: plain, next: app }], responds: true, base: undefined }
+  const compiled: Compiled = {
+    frames: [{ index: 0, wrap: false, phases: plain, next: app }],
+    matters: true,
+    base: undefined
+  }
   const clock = Clock.make()
 
   return (request: Request): Response | Promise<Response> => {
@@ -106,7 +110,7 @@ const makeHandler = (stack: Middleware.Any, app: ErasedApp, services: Services) 
     }
     const rest = ended === undefined ? from(phases, at, exchange) : [again(ended)]
     return inFiber(Effect.withFiberRuntime((fiber) => {
-      exchange.install(fiber, 0)
+      exchange.install(fiber)
       return apply(rest, app)
     }))
   }

@@ -108,24 +108,24 @@ export const isSync = (phase: Phase) => phase.guard === undefined && phase.reque
 const hasResponse = (phase: Phase) => phase.response !== undefined || phase.responseEffect !== undefined
 export const mayRespond = (phase: Phase) => hasResponse(phase) || phase.responds === true
 
-/** What a request has been through in one application of a stack, and what its response still has before it. */
+/**
+ * One run through a frame of a stack: what the request is there, and which
+ * response phases are before its response. The runs of a request are a tree, so
+ * that a retry, a race or a stack further in has runs of its own.
+ */
 export class ExchangeImpl implements Exchange {
   request: HttpServerRequest.HttpServerRequest
   locals: Map<object, unknown> | undefined
-  /** Response phases entered and not yet run, innermost last. */
+  /** Response phases entered and not yet run, innermost last, each with the request as it saw it. */
   readonly pending: Array<Phase> = []
-  /** Per frame, how much was pending when it was entered. */
-  readonly bases: Array<number> = []
-  /** Per frame, the context it has replaced. */
-  readonly replaced: Array<Context.Context<never> | undefined> = []
-  /** Whether the response handler stands in the fiber, here or in a stack around this one. */
+  readonly requests: Array<HttpServerRequest.HttpServerRequest> = []
+  /** Whether a response handler stands in the fiber for this run. */
   covered: boolean
-  /** Nobody of this stack is outside the fiber any more. */
   left = false
-  /** The last stack entered inside this one. */
+  /** The run further in whose response phases come first: the last that was entered, or that ended. */
   child: ExchangeImpl | undefined
-  /** How the app itself failed, to tell it from a refusal. */
-  appCause: Cause.Cause<unknown> | undefined
+  /** The failure with which this run has ended: the app's own, or a refusal that carries its edits already. */
+  passed: Cause.Cause<unknown> | undefined
   /** A refusal that could not be given its response: a primitive, a frozen object, an interruption. */
   unarmed = false
   annotations: Array<readonly [string, unknown]> | undefined
@@ -134,28 +134,27 @@ export class ExchangeImpl implements Exchange {
   private services: Map<string, unknown>
   private owned = false
   private registered = false
+  /** The context that the services of this run have replaced. */
+  replaced: Context.Context<never> | undefined
   private rendered: { readonly error: unknown; readonly response: Response } | undefined
   readonly clock: Clock.Clock
+  /** The run around this one, of the same request. */
+  readonly parent: ExchangeImpl | undefined
 
   constructor(
     fiber: Pick<AnyFiber, "currentContext"> & { readonly clock?: Clock.Clock },
     readonly stack: Compiled | undefined,
-    readonly parent?: ExchangeImpl | undefined
+    /** The run that this one began in: around it, or of another request that its handler answers by this one. */
+    readonly before?: ExchangeImpl | undefined
   ) {
     this.services = fiber.currentContext.unsafeMap as Map<string, unknown>
     this.request = this.services.get(HttpServerRequest.HttpServerRequest.key) as HttpServerRequest.HttpServerRequest
     this.clock = fiber.clock ?? Context.get((fiber as AnyFiber).currentDefaultServices, Clock.Clock)
-    this.covered = parent !== undefined && (parent.covered || parent.stack?.responds === true)
+    let parent = before
+    while (parent !== undefined && parent.request.source !== this.request.source) parent = parent.before
+    this.parent = parent
+    this.covered = parent?.covered === true
     if (parent !== undefined) parent.child = this
-  }
-
-  /** Sees what a wrapper between two frames has provided. */
-  synchronize(fiber: AnyFiber) {
-    const services = fiber.currentContext.unsafeMap as Map<string, unknown>
-    if (services === this.services) return
-    this.services = services
-    this.owned = false
-    this.request = services.get(HttpServerRequest.HttpServerRequest.key) as HttpServerRequest.HttpServerRequest
   }
 
   get context(): Context.Context<unknown> {
@@ -201,7 +200,7 @@ export class ExchangeImpl implements Exchange {
       this.owned = owned
       this.request = request
       if (this.annotations !== undefined) this.annotations.length = noted
-      pending.length = entered
+      pending.length = this.requests.length = entered
     }
   }
   adopt(base: Context.Context<never>) {
@@ -222,19 +221,19 @@ export class ExchangeImpl implements Exchange {
    * Puts into the fiber what is not there yet, in one set: the response handler,
    * this exchange, the services (where there is an app for them).
    */
-  install(fiber: AnyFiber, frame: number) {
+  install(fiber: AnyFiber) {
     const entries: Array<Setting> = []
-    const stack = this.stack
-    if (!this.registered && stack !== undefined && (stack.responds || stack.frames.length > 1)) {
+    if (!this.registered && this.stack?.matters === true) {
       this.registered = true
       entries.push(setting(currentExchange, this))
-      if (stack.responds && !this.covered) {
+      if (!this.covered) {
+        this.covered = true
         const outer = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
         entries.push(setting(HttpApp.currentPreResponseHandlers, Option.some(handlerOf(this, outer))))
       }
     }
-    if (stack?.frames.length !== 0 && (fiber.currentContext.unsafeMap as unknown) !== this.services) {
-      this.replaced[frame] ??= fiber.currentContext
+    if (this.stack?.frames.length !== 0 && (fiber.currentContext.unsafeMap as unknown) !== this.services) {
+      this.replaced ??= fiber.currentContext
       entries.push(setting(FiberRef.currentContext, this.context as Context.Context<never>))
     }
     if (this.annotations !== undefined) entries.push(this.takeAnnotations(fiber, this.annotations))
@@ -253,10 +252,10 @@ export class ExchangeImpl implements Exchange {
     return setting(FiberRef.currentLogAnnotations, annotations)
   }
 
-  /** A frame is left: what it provided is gone, and platform's mark on a derived request is on the original. */
-  leave(fiber: AnyFiber, frame: number) {
-    if (frame === 0) this.left = true
-    const outer = this.replaced[frame]
+  /** What it provided is gone, and platform's mark on a derived request is on the original. */
+  leave(fiber: AnyFiber) {
+    this.left = true
+    const outer = this.replaced
     if (outer === undefined) return
     const key = HttpServerRequest.HttpServerRequest.key
     const [inner, original] = [fiber.currentContext.unsafeMap.get(key), outer.unsafeMap.get(key)]
@@ -264,14 +263,32 @@ export class ExchangeImpl implements Exchange {
       Object.assign(original, { [answered]: true })
     }
     setAll(fiber, [setting(FiberRef.currentContext, outer)])
-    this.replaced[frame] = undefined
+    this.replaced = undefined
+  }
+
+  /** Of several runs of one frame the last that ended counts; one that was only interrupted does not. */
+  fail(cause: Cause.Cause<unknown>) {
+    this.passed = cause
+    if (this.parent !== undefined && !Cause.isInterruptedOnly(cause)) this.parent.child = this
+  }
+
+  /** Another run has taken the place of this one: its edits are void. */
+  supersede() {
+    this.pending.length = this.requests.length = 0
+    this.child = undefined
+  }
+
+  enter(phase: Phase) {
+    if (!hasResponse(phase)) return
+    this.pending.push(phase)
+    this.requests.push(this.request)
   }
 
   /** The response of a refusal that left every stack, edited: rendered once, however often it is asked for. */
   refusal(error: unknown, render: Effect.Effect<Response>): Effect.Effect<Response> {
     if (this.rendered !== undefined && this.rendered.error === error) return Effect.succeed(this.rendered.response)
     return Effect.flatMap(render, (response) =>
-      Effect.map(lift(flush(this, response, 0)), (response) => {
+      Effect.map(lift(flush(this, response)), (response) => {
         this.rendered = { error, response }
         return response
       }))
@@ -324,7 +341,6 @@ const setAll = (fiber: AnyFiber, entries: ReadonlyArray<Setting>) => {
 export const advance = (exchange: ExchangeImpl, phases: ReadonlyArray<Phase>, from: number): number => {
   for (let i = from; i < phases.length; i++) {
     const phase = phases[i]!
-    const mark = exchange.pending.length
     try {
       if (phase.guard !== undefined) {
         const verdict = phase.guard(exchange)
@@ -345,9 +361,8 @@ export const advance = (exchange: ExchangeImpl, phases: ReadonlyArray<Phase>, fr
         exchange.end(outcome)
         return i
       }
-      if (hasResponse(phase)) exchange.pending.push(phase)
+      exchange.enter(phase)
     } catch (defect) {
-      exchange.pending.length = mark
       exchange.end({ _tag: "Die", defect })
       return i
     }
@@ -381,19 +396,22 @@ export const settle = (
     return phases.length
   }
   if (given?._tag === "Provide") exchange.give(phase.provides!, given.value)
-  if (hasResponse(phase)) exchange.pending.push(phase)
+  exchange.enter(phase)
   return at + 1
 }
 
 interface Frame {
   readonly index: number
+  /** Whether something wraps what is inside it. */
+  readonly wrap: boolean
   readonly phases: ReadonlyArray<Phase>
   next: ErasedApp
 }
 
 export interface Compiled {
   readonly frames: ReadonlyArray<Frame>
-  readonly responds: boolean
+  /** Whether a run has to be found again: by its response phases, or by those of a stack inside what it wraps. */
+  readonly matters: boolean
   readonly base: Context.Context<never> | undefined
 }
 
@@ -409,40 +427,32 @@ export const apply = (
   const wraps = phases.flatMap((phase, i) => phase.around === undefined ? [] : [i])
   const frames: Array<Frame> = [...wraps, phases.length - 1].map((end, index) => ({
     index,
+    wrap: index < wraps.length,
     phases: phases.slice(index === 0 ? 0 : wraps[index - 1]! + 1, end + 1),
     next: app
   }))
-  const stack: Compiled = { frames, responds: phases.some(mayRespond), base }
+  const stack: Compiled = { frames, matters: wraps.length > 0 || phases.some(mayRespond), base }
   for (let i = wraps.length - 1; i >= 0; i--) {
     frames[i]!.next = phases[wraps[i]!]!.around!(frameApp(stack, frames[i + 1]!))
   }
   return frameApp(stack, frames[0]!)
 }
 
-/** The stack around this place that has not been left, for the same request. */
-const enclosing = (fiber: AnyFiber): ExchangeImpl | undefined => {
+/** The nearest run in this fiber that has not been left. Those of the same place that have are superseded. */
+const nearest = (fiber: AnyFiber): ExchangeImpl | undefined => {
+  const { source } = requestOf(fiber)
   let exchange = exchangeOf(fiber)
-  while (exchange?.left === true) exchange = exchange.parent
-  return exchange?.request.source === requestOf(fiber).source ? exchange : undefined
+  while (exchange?.left === true) {
+    if (exchange.request.source === source) exchange.supersede()
+    exchange = exchange.before
+  }
+  return exchange
 }
 
 const frameApp = (stack: Compiled, frame: Frame): ErasedApp =>
   Effect.withFiberRuntime((fiber) => {
-    let exchange = exchangeOf(fiber)
-    if (frame.index === 0) {
-      exchange = new ExchangeImpl(fiber, stack, enclosing(fiber))
-      if (stack.base !== undefined) exchange.adopt(stack.base)
-    } else {
-      while (exchange !== undefined && exchange.stack !== stack) exchange = exchange.parent
-      // what wraps ran its app in a fiber without this one's refs
-      exchange ??= new ExchangeImpl(fiber, stack)
-      exchange.synchronize(fiber)
-      // a second run, by a retry: the first one's edits are void
-      const base = exchange.bases[frame.index]
-      if (base !== undefined) exchange.pending.length = Math.min(base, exchange.pending.length)
-    }
-    exchange.bases[frame.index] = exchange.pending.length
-    exchange.replaced[frame.index] = undefined
+    const exchange = new ExchangeImpl(fiber, stack, nearest(fiber))
+    if (frame.index === 0 && stack.base !== undefined) exchange.adopt(stack.base)
     return enter(fiber, exchange, frame, 0)
   })
 
@@ -451,32 +461,28 @@ const enter = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, from: numb
   const ended = exchange.takeEnded()
   if (ended !== undefined) {
     exchange.installAnnotations(fiber)
-    if (ended._tag === "Respond") return depart(fiber, exchange, frame, ended.response)
-    return refuse(fiber, exchange, frame, ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
+    if (ended._tag === "Respond") return depart(fiber, exchange, ended.response)
+    return refuse(fiber, exchange, ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
   }
-  exchange.install(fiber, frame.index)
+  exchange.install(fiber)
   if (at === frame.phases.length) return proceed(fiber, exchange, frame)
   return Effect.matchCauseEffect(waiting(exchange, frame.phases, at), {
-    onFailure: (cause) => refuse(fiber, exchange, frame, cause),
+    onFailure: (cause) => refuse(fiber, exchange, cause),
     // when it refused, `settle` gives the end, where `enter` finds what ended it
     onSuccess: (given) => enter(fiber, exchange, frame, settle(exchange, frame.phases, at, given))
   })
 }
 
 const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedApp => {
-  const stack = exchange.stack!
-  const isLast = frame.index === stack.frames.length - 1
-  if (!stack.responds && stack.frames.length === 1 && exchange.replaced[0] === undefined) return frame.next
+  if (exchange.stack?.matters !== true && exchange.replaced === undefined) return frame.next
   return Effect.matchCauseEffect(frame.next, {
-    onSuccess: (response) => depart(fiber, exchange, frame, response),
+    onSuccess: (response) => depart(fiber, exchange, response),
     onFailure: (cause) => {
-      if (isLast) exchange.appCause = cause
+      const inner = exchange.child?.passed === cause ? exchange.child : undefined
       // an app's own failure passes untouched; one that a wrapper made is a refusal
-      if (frame.index > 0 || cause === exchange.appCause || isAnswered(requestOf(fiber))) {
-        exchange.leave(fiber, frame.index)
-        return Effect.failCause(cause)
-      }
-      return refuse(fiber, exchange, frame, cause)
+      if (inner === undefined && frame.wrap && !isAnswered(requestOf(fiber))) return refuse(fiber, exchange, cause)
+      exchange.unarmed = inner?.unarmed === true
+      return pass(fiber, exchange, cause)
     }
   })
 }
@@ -489,7 +495,7 @@ export const choose = (
   onFalse: ErasedApp
 ): ErasedApp =>
   Effect.withFiberRuntime((fiber) => {
-    const verdict = decide(exchangeOf(fiber) ?? new ExchangeImpl(fiber, undefined))
+    const verdict = decide(new ExchangeImpl(fiber, undefined))
     if (typeof verdict === "boolean") return verdict ? onTrue : onFalse
     return Effect.flatMap(verdict, (verdict) => verdict ? onTrue : onFalse)
   })
@@ -537,9 +543,11 @@ const lift = (response: Response | Effect.Effect<Response, never, unknown>): Eff
   HttpServerResponse.isServerResponse(response) ? Effect.succeed(response) : response as Effect.Effect<Response>
 
 /** A response leaves through a frame. */
-const depart = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, response: Response): ErasedApp => {
-  const flushed = lift(flush(exchange, response, exchange.bases[frame.index]!))
-  exchange.leave(fiber, frame.index)
+const depart = (fiber: AnyFiber, exchange: ExchangeImpl, response: Response): ErasedApp => {
+  const flushed = lift(flush(exchange, response))
+  if (exchange.parent !== undefined) exchange.parent.child = exchange
+  exchange.installAnnotations(fiber)
+  exchange.leave(fiber)
   return flushed
 }
 
@@ -547,26 +555,27 @@ const depart = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, response:
  * A refusal leaves through a frame. It stays the failure it is; the response that
  * it stands for will carry the edits of everything it passes.
  */
-const refuse = (
-  fiber: AnyFiber,
-  exchange: ExchangeImpl,
-  frame: Frame,
-  cause: Cause.Cause<unknown>
-): ErasedApp => {
-  if (exchange.stack!.responds || exchange.covered) {
-    exchange.install(fiber, frame.index)
+const refuse = (fiber: AnyFiber, exchange: ExchangeImpl, cause: Cause.Cause<unknown>): ErasedApp => {
+  if (exchange.stack?.matters === true || exchange.covered) {
+    exchange.install(fiber)
     const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
     // an interruption has no error at all
     exchange.unarmed = errors.map(arm).includes(false) || errors.length === 0
   }
-  exchange.leave(fiber, frame.index)
-  if (frame.index > 0 || !exchange.unarmed || exchange.parent !== undefined) return Effect.failCause(cause)
+  return pass(fiber, exchange, cause)
+}
+
+/** A failure leaves through a frame. */
+const pass = (fiber: AnyFiber, exchange: ExchangeImpl, cause: Cause.Cause<unknown>): ErasedApp => {
+  exchange.fail(cause)
+  exchange.leave(fiber)
+  if (!exchange.unarmed || exchange.parent !== undefined || isAnswered(requestOf(fiber))) return Effect.failCause(cause)
   // last resort: what nothing can be attached to has its response ride in the cause
   return Effect.flatMap(
     HttpServerError.causeResponse(cause),
     ([response]) =>
       Effect.flatMap(
-        lift(flush(exchange, response, 0)),
+        lift(flush(exchange, response)),
         (edited) => Effect.failCause(Cause.sequential(cause, Cause.die(edited)))
       )
   )
@@ -595,8 +604,12 @@ const arm = (error: unknown): boolean => {
     configurable: true,
     value: () =>
       Effect.withFiberRuntime<Response, unknown>((fiber) => {
+        const { source } = requestOf(fiber)
         let top: ExchangeImpl | undefined
-        for (let e = exchangeOf(fiber); e !== undefined && (e.left || e.stack?.frames.length === 0); e = e.parent) {
+        for (let e = exchangeOf(fiber); e !== undefined; e = e.before) {
+          if (e.request.source !== source) continue
+          // one without frames wraps nothing, and so is never left
+          if (!e.left && e.stack?.frames.length !== 0) break
           top = e
         }
         return top === undefined ? render : top.refusal(error, render)
@@ -611,44 +624,50 @@ const handlerOf =
   (exchange: ExchangeImpl, outer: Option.Option<HttpApp.PreResponseHandler>): HttpApp.PreResponseHandler =>
   (request, response) => {
     // a handler may run another app with the fiber's refs: that one's responses are not ours
-    const edited = lift(request.source === exchange.request.source ? flush(exchange, response, 0) : response)
+    const edited = lift(request.source === exchange.request.source ? flush(exchange, response) : response)
     return outer._tag === "None" ? edited : Effect.flatMap(edited, (response) => outer.value(request, response))
   }
 
-/** Takes the next response phase to run: those of a stack further in come first. */
-const take = (exchange: ExchangeImpl, base: number): readonly [ExchangeImpl, Phase] | undefined => {
+interface Turn {
+  readonly owner: ExchangeImpl
+  readonly phase: Phase
+  readonly request: HttpServerRequest.HttpServerRequest
+}
+
+/** Takes the next response phase to run: those of a run further in come first. */
+const take = (exchange: ExchangeImpl): Turn | undefined => {
   if (exchange.child !== undefined) {
-    const inner = take(exchange.child, 0)
+    const inner = take(exchange.child)
     if (inner !== undefined) return inner
     exchange.child = undefined
   }
-  return exchange.pending.length > base ? [exchange, exchange.pending.pop()!] : undefined
+  const phase = exchange.pending.pop()
+  return phase === undefined ? undefined : { owner: exchange, phase, request: exchange.requests.pop()! }
 }
 
 /**
- * Runs what is pending down to `base` on one draft, each phase once. Total: a
- * phase that throws makes the response a 500 and the log has the cause.
+ * Runs what is pending on one draft, each phase once. Total: a phase that throws
+ * makes the response a 500 and the log has the cause.
  */
 export const flush = (
   exchange: ExchangeImpl,
-  response: Response,
-  base: number
+  response: Response
 ): Response | Effect.Effect<Response, never, unknown> => {
-  if (exchange.child === undefined && exchange.pending.length <= base) return response
+  if (exchange.child === undefined && exchange.pending.length === 0) return response
   const draft = open(response)
   const failed = (cause: Cause.Cause<unknown>) => {
     draft.fallBack(internalServerError)
     return Effect.logError("A response phase failed; the response was replaced by a 500", cause)
   }
   const go = (): Effect.Effect<void, never, unknown> | undefined => {
-    for (let next = take(exchange, base); next !== undefined; next = take(exchange, base)) {
-      const [owner, phase] = next
-      const effect = run(owner, phase)
+    for (let turn = take(exchange); turn !== undefined; turn = take(exchange)) {
+      const effect = run(turn)
       if (effect !== undefined) return Effect.flatMap(effect, () => go() ?? Effect.void)
     }
     return undefined
   }
-  const run = (owner: ExchangeImpl, phase: Phase): Effect.Effect<void, never, unknown> | undefined => {
+  const run = ({ owner, phase, request }: Turn): Effect.Effect<void, never, unknown> | undefined => {
+    owner.request = request
     try {
       const edit = phase.response?.(draft, owner)
       const effect = phase.responseEffect === undefined
@@ -723,11 +742,14 @@ const derive = (
 
 // --- for Stack.ts ----------------------------------------------------------------------------------------------------
 
+/** The names of the members, outermost first; those of a stack inside a stack in its place. */
+export const namesOf = (middleware: Any): ReadonlyArray<string> =>
+  Array.isArray(middleware.members) ? middleware.members.flatMap(namesOf) : [middleware.name]
+
 export const concatAll = <Name extends string>(name: Name, members: ReadonlyArray<Any>): Any => {
   const phases = members.flatMap(phasesOf)
   const seen = new Set<string>()
-  for (const { guard, name } of phases) {
-    if (guard !== undefined) continue
+  for (const name of members.flatMap(namesOf)) {
     if (seen.has(name)) {
       throw new TypeError(
         `Stack: two middlewares are named "${name}"; give one of them another name: ` +
@@ -756,13 +778,13 @@ export const phasesEffect = (
 ): Effect.Effect<unknown, unknown, unknown> => {
   const phases = phasesOf(middleware)
   return Effect.withFiberRuntime((fiber) => {
-    const stack: Compiled = { frames: [], responds: phases.some(mayRespond), base }
-    const exchange = new ExchangeImpl(fiber, stack, enclosing(fiber))
+    const stack: Compiled = { frames: [], matters: phases.some(mayRespond), base }
+    const exchange = new ExchangeImpl(fiber, stack, nearest(fiber))
     exchange.adopt(base)
     const go = (from: number): Effect.Effect<unknown, unknown, unknown> => {
       const at = advance(exchange, phases, from)
       const ended = exchange.takeEnded()
-      exchange.install(fiber, 0)
+      exchange.install(fiber)
       if (ended !== undefined) {
         // an answer here is a failure to the endpoint: it is a response, and leaves as what it is
         return ended._tag === "Respond"

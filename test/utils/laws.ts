@@ -264,8 +264,11 @@ const expectReadings = (send: Send, expectedView: string, path = "/") =>
     )
   })
 
-const same = (what: string, actual: unknown, expected: unknown) =>
-  assert.strictEqual(`${what}: ${JSON.stringify(actual)}`, `${what}: ${JSON.stringify(expected)}`)
+/** Says all of both: a law is broken far from where it is read. */
+const same = (what: string, actual: unknown, expected: unknown) => {
+  const [is, was] = [JSON.stringify(actual), JSON.stringify(expected)]
+  assert(is === was, `${what}: ${is} instead of ${was}`)
+}
 
 const expectEdits = (what: string, reply: Reply, status: number, ...order: ReadonlyArray<string>) =>
   same(
