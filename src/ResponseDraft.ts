@@ -132,6 +132,8 @@ export const open = (response: HttpServerResponse.HttpServerResponse): Open => n
 class Draft implements Open {
   private ownStatus: number
   private current: HttpServerResponse.HttpServerResponse
+  /** Before any edit, and before any replacement. */
+  private readonly first: HttpServerResponse.HttpServerResponse
   private ownHeaders: Record<string, string> | undefined
   private ownCookies: Cookies.Cookies | undefined
   private ownBody: HttpBody.HttpBody | undefined
@@ -139,7 +141,7 @@ class Draft implements Open {
   private unrendered: object | undefined
 
   constructor(response: HttpServerResponse.HttpServerResponse) {
-    this.current = response
+    this.current = this.first = response
     this.ownStatus = response.status
   }
 
@@ -218,13 +220,13 @@ class Draft implements Open {
     this.ownHeaders = this.ownCookies = this.ownBody = undefined
   }
   fallBack(response: HttpServerResponse.HttpServerResponse) {
-    const { current, headers } = this
+    const { first, headers } = this
     const cookies = Object.entries(this.cookies.cookies).filter(([key, cookie]) =>
-      current.cookies.cookies[key] !== cookie
+      first.cookies.cookies[key] !== cookie
     )
     this.replace(response)
     for (const name in headers) {
-      if (headers[name] !== current.headers[name] && !representation.test(name)) this.write()[name] = headers[name]!
+      if (headers[name] !== first.headers[name] && !representation.test(name)) this.write()[name] = headers[name]!
     }
     if (cookies.length > 0) this.ownCookies = Cookies.fromReadonlyRecord(Object.fromEntries(cookies))
   }

@@ -80,7 +80,7 @@ const makeHandler = (stack: Middleware.Any, app: ErasedApp, services: Services) 
   const wrapper = phases.findIndex(({ around }) => around !== undefined)
   const plain = wrapper === -1 ? phases : phases.slice(0, wrapper)
   const compiled: Compiled = {
-    frames: [{ index: 0, wrap: false, phases: plain, next: app }],
+    frames: [{ index: 0, wrap: false, told: false, phases: plain, next: app }],
     matters: true,
     base: undefined
   }

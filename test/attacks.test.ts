@@ -470,6 +470,37 @@ describe("what a phase sees", () => {
     }))
 })
 
+describe("an edit that fails", () => {
+  const throws = Middleware.make({
+    name: "Throws",
+    response: () => {
+      throw new Error("response")
+    }
+  })
+
+  it.effect("keeps what was set before a middleware that replaces the response by itself", () =>
+    Effect.gen(function*() {
+      const after = Middleware.after("After", HttpServerResponse.setHeader("x-after", "1"))
+      const reply = yield* ask(over(stackOf(probe("outer"), throws, after, probe("inner")), ok))
+      assert.deepStrictEqual(
+        [reply.status, reply.headers["x-order"], reply.headers["x-after"]],
+        [500, "inner, outer", "1"]
+      )
+    }))
+
+  it.effect("keeps neither content nor cookies of the handler's", () =>
+    Effect.gen(function*() {
+      const handler = HttpServerResponse.unsafeSetCookie(
+        HttpServerResponse.text("secret", { headers: { etag: "\"1\"", "x-handler": "1" } }),
+        "sid",
+        "1"
+      )
+      const reply = yield* ask(over(stackOf(throws, probe("inner")), handler))
+      assert.deepStrictEqual([reply.status, reply.body, reply.headers.etag, reply.cookies], [500, "", undefined, []])
+      assert.strictEqual(reply.headers["x-order"], "inner")
+    }))
+})
+
 describe("large and odd", () => {
   it.effect("two thousand cookies leave", () =>
     Effect.gen(function*() {

@@ -406,6 +406,8 @@ interface Frame {
   readonly wrap: boolean
   readonly phases: ReadonlyArray<Phase>
   next: ErasedApp
+  /** Whether the log has been told that a failure was handled too late. */
+  told: boolean
 }
 
 export interface Compiled {
@@ -429,7 +431,8 @@ export const apply = (
     index,
     wrap: index < wraps.length,
     phases: phases.slice(index === 0 ? 0 : wraps[index - 1]! + 1, end + 1),
-    next: app
+    next: app,
+    told: false
   }))
   const stack: Compiled = { frames, matters: wraps.length > 0 || phases.some(mayRespond), base }
   for (let i = wraps.length - 1; i >= 0; i--) {
@@ -476,16 +479,32 @@ const enter = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, from: numb
 const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedApp => {
   if (exchange.stack?.matters !== true && exchange.replaced === undefined) return frame.next
   return Effect.matchCauseEffect(frame.next, {
-    onSuccess: (response) => depart(fiber, exchange, response),
+    onSuccess: (response) => {
+      const late = isLate(fiber, exchange, frame, Cause.empty)
+      const departed = depart(fiber, exchange, response)
+      return late ? Effect.zipRight(tooLate(nameOf(frame)), departed) : departed
+    },
     onFailure: (cause) => {
+      const late = isLate(fiber, exchange, frame, cause)
       const inner = exchange.child?.passed === cause ? exchange.child : undefined
       // an app's own failure passes untouched; one that a wrapper made is a refusal
       if (inner === undefined && frame.wrap && !isAnswered(requestOf(fiber))) return refuse(fiber, exchange, cause)
       exchange.unarmed = inner?.unarmed === true
-      return pass(fiber, exchange, cause)
+      const passed = pass(fiber, exchange, cause)
+      return late ? Effect.zipRight(tooLate(nameOf(frame)), passed) : passed
     }
   })
 }
+
+const nameOf = (frame: Frame) => frame.phases.at(-1)!.name
+
+/** Whether a wrapper has, for the first time, taken away a failure that platform had answered already. */
+const isLate = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, cause: Cause.Cause<unknown>) => {
+  const failed = frame.wrap && !frame.told ? exchange.child?.passed : undefined
+  if (failed === undefined || failed === cause || !isAnswered(requestOf(fiber))) return false
+  return frame.told = isTyped(failed) && !isTyped(cause)
+}
+const isTyped = (cause: Cause.Cause<unknown>) => Cause.failureOption(cause)._tag === "Some"
 
 /** Which of two apps a request meets.
  */
@@ -525,17 +544,17 @@ export const rescue = <Handles, const Name extends string, E, R>(
         if (!isAnswered(request)) return handled.value as ErasedApp
         if (told) return Effect.failCause(cause)
         told = true
-        return Effect.zipRight(
-          Effect.logError(
-            `${name} cannot handle failures here: the response has left before the middleware sees the failure, since ` +
-              "the stack was given to HttpServer.serve, HttpApiBuilder.serve, HttpLayerRouter.serve or toWebHandler. " +
-              "Write `app.pipe(stack, HttpServer.serve())` or `Stack.serve(app, stack)`."
-          ),
-          Effect.failCause(cause)
-        )
+        return Effect.zipRight(tooLate(name), Effect.failCause(cause))
       }))
   return fromPhases(name, [{ name, around: wrap }], wrapping)
 }
+
+const tooLate = (name: string) =>
+  Effect.logError(
+    `${name} cannot handle failures here: the response has left before the middleware sees the failure, since ` +
+      "the stack was given to HttpServer.serve, HttpApiBuilder.serve, HttpLayerRouter.serve or toWebHandler. " +
+      "Write `app.pipe(stack, HttpServer.serve())` or `Stack.serve(app, stack)`."
+  )
 
 // --- outward ---------------------------------------------------------------------------------------------------------
 

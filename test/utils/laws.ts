@@ -241,6 +241,9 @@ const readings: ReadonlyArray<
   ]
 ]
 
+/** Neither holds a resource, and so their scope may end. */
+const files = Effect.runSync(Effect.scoped(Layer.build(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer))))
+
 /** Reads the body in the way that the request names; again, where platform's servers keep what was read. */
 const reader: ErasedApp = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
   const [kind, , , read] = readings.find(([kind]) => isCase(request, kind))!
@@ -250,7 +253,7 @@ const reader: ErasedApp = Effect.flatMap(HttpServerRequest.HttpServerRequest, (r
     kept ? Effect.zipRight(once, Effect.suspend(() => read(request))) : once,
     (body) => HttpServerResponse.text(body, { headers: { "x-view": request.headers["x-view"] ?? "none" } })
   )
-}).pipe(Effect.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)))
+}).pipe(Effect.provide(files))
 
 const expectReadings = (send: Send, expectedView: string, path = "/") =>
   Effect.forEach(readings, ([kind, body, expected]) => {
@@ -433,22 +436,24 @@ const thrown = {
       ["around, dying", instead(() => Effect.die("around")), 500]
     ]
   ],
-  outward: [[
-    ["a response phase that throws", outward(() => raise("response")), 500],
-    ["a responseEffect that throws", outwardEffect(() => raise("responseEffect")), 500],
-    ["a responseEffect that dies", outwardEffect(() => Effect.die("responseEffect")), 500],
+  outward: [
     [
+      ["a response phase that throws", outward(() => raise("response")), 500],
+      ["a responseEffect that throws", outwardEffect(() => raise("responseEffect")), 500],
+      ["a responseEffect that dies", outwardEffect(() => Effect.die("responseEffect")), 500],
+      ["an edit that throws", outward((draft) => draft.setCookie("a b", "")), 500]
+    ],
+    [[
       "after, throwing",
       (name) => Middleware.after(name, (response, request) => isCase(request, name) ? raise("after") : response),
       500
-    ],
-    [
+    ]],
+    [[
       "after, dying",
       (name) => Middleware.after(name, (response, request) => isCase(request, name) ? Effect.die("after") : response),
       500
-    ],
-    ["an edit that throws", outward((draft) => draft.setCookie("a b", "")), 500]
-  ]],
+    ]]
+  ],
   refusing: [[
     ["a refusal", outward((draft) => draft.refuse(new Plain())), 500],
     ["a refusal whose rendering fails", outward((draft) => draft.refuse(new Speechless())), 500],
@@ -791,6 +796,31 @@ export const laws: ReadonlyArray<Law> = [
         }
       }
     })),
+  law("outside the stack a failure that something wraps is a failure", ({ serve }) =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const app = byCase(["a tagged error", "a frozen object", "a string"].map((name) =>
+        [name, Effect.fail(errors.find(([found]) => found === name)![1])] as const
+      ))
+      for (const [what, wrapper] of [["retry", Effect.retry({ times: 1 }) as Wrap] as const, ...wrappers]) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const send = yield* serve(app, {
+            around: Effect.tapErrorCause((cause) =>
+              Effect.sync(() =>
+                seen.push([...Cause.failures(cause)].length, [...Cause.defects(cause)].length)
+              )
+            ),
+            outside: [probe("outer"), wrap("Wraps", wrapper)],
+            inside: [tenancy, probe("inner")]
+          })
+          for (const name of ["a tagged error", "a frozen object", "a string"]) {
+            seen.length = 0
+            expectEdits(`${what}, ${name}`, yield* send(asks(name)), 500, "inner", "outer")
+            same(`${what}, ${name}`, seen, [1, 0])
+          }
+        }))
+      }
+    }), ({ answers, handles }) => handles && !answers),
   law("what wraps may give services to what is inside", ({ serve }) =>
     Effect.gen(function*() {
       const read: Array<string> = []
