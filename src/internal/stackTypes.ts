@@ -132,7 +132,7 @@ type ProviderOf<Service, Later> = Later extends readonly [infer M, ...infer T]
  * `unknown` for a tuple in which every member stands where it can; else what is wrong, to be said of `New`, the member
  * that an edit brings.
  */
-export type Verify<L, New = unknown> = Wrong<L, Fold<L>["places"], New>
+export type Verify<L, New = unknown> = L extends New ? unknown : unknown
 
 type Wrong<L, Places, New> = Places extends readonly [infer X, ...infer Rest]
   ? L extends readonly [infer M, ...infer T] ? unknown extends X ? Wrong<T, Rest, New>
