@@ -31,12 +31,11 @@ export interface Handlers {
   readonly [tag: string]: Handler
 }
 
-/** A handler that does not look at the failure handles whatever has the tag. */
-type Handled<H extends Handlers> = {
-  [K in keyof H]: H[K] extends (error: infer A, ...rest: never) => unknown
-    ? [A] extends [never] ? { readonly _tag: K } : unknown extends A ? { readonly _tag: K } : A
-    : { readonly _tag: K }
-}[keyof H]
+/** A handler that does not look at the failure handles whatever has the tag; of tags that are not known, none is handled. */
+type HandledBy<Tag, H> = string extends Tag ? never
+  : H extends (error: infer A, ...rest: never) => unknown
+    ? [A] extends [never] ? { readonly _tag: Tag } : unknown extends A ? { readonly _tag: Tag } : A
+  : never
 
 /**
  * What the compiler prints for a handler whose failure has another tag than its
@@ -46,17 +45,18 @@ type Handled<H extends Handlers> = {
  * @category models
  */
 export interface MustHaveTag<Tag> {
+  // the compiler names the property that a function lacks only if a function is asked for
+  (error: never): unknown
   readonly "the failure this handler takes does not have the tag it stands under": Tag
 }
-type Matching<H extends Handlers> = {
-  readonly [K in keyof H]: H[K] extends (error: infer A, ...rest: never) => unknown ? [A] extends [never] ? unknown
-    : unknown extends A ? unknown
-    : A extends { readonly _tag: K } ? unknown
-    : MustHaveTag<K>
-    : unknown
-}
 
-type Returned<H extends Handlers> = ReturnType<H[keyof H]>
+type Matching<Tag, H> = [HandledBy<Tag, H>] extends [{ readonly _tag: Tag }] ? unknown : MustHaveTag<Tag>
+
+// not by ReturnType, which is `any` for a function of `never`
+type FailsOf<H> = H extends (...args: never) => Effect.Effect<unknown, infer E, unknown> ? E : never
+type RequiresOf<H> = H extends (...args: never) => Effect.Effect<unknown, unknown, infer R>
+  ? Exclude<R, HttpServerRequest.HttpServerRequest>
+  : never
 
 /**
  * Handles failures by their `_tag`.
@@ -89,20 +89,20 @@ type Returned<H extends Handlers> = ReturnType<H[keyof H]>
  * @category middleware
  */
 export const byTag = <const H extends Handlers, const Name extends string = "ExceptionHandlers">(
-  handlers: H & Matching<H>,
+  handlers: { readonly [Tag in keyof H]: Matching<Tag, H[Tag]> & H[Tag] },
   options?: { readonly name?: Name | undefined }
 ): Middleware<
   never,
-  Effect.Effect.Error<Returned<H>>,
-  Exclude<Effect.Effect.Context<Returned<H>>, HttpServerRequest.HttpServerRequest>,
-  Handled<H>,
+  { [Tag in keyof H]: FailsOf<H[Tag]> }[keyof H],
+  { [Tag in keyof H]: RequiresOf<H[Tag]> }[keyof H],
+  { [Tag in keyof H]: HandledBy<Tag, H[Tag]> }[keyof H],
   Name,
   Wrapping
 > =>
   rescue(options?.name ?? "ExceptionHandlers" as Name, (error, request) => {
-    const handler = Object.hasOwn(handlers, tagOf(error)) ? handlers[tagOf(error)] : undefined
+    const handler = Object.hasOwn(handlers, tagOf(error)) ? (handlers as Handlers)[tagOf(error)] : undefined
     // the key is the failure's tag, which is all that the handler's parameter asks
-    return handler === undefined ? Option.none() : Option.some(handler(error as never, request) as Returned<H>)
+    return handler === undefined ? Option.none() : Option.some(handler(error as never, request) as never)
   })
 
 const tagOf = (error: unknown): string =>

@@ -93,8 +93,7 @@ export interface Middleware<
  * @since 0.1.0
  * @category models
  */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type Any = Middleware<never, any, any, never>
+export type Any = Middleware<never, unknown, unknown, never>
 
 /**
  * @since 0.1.0
@@ -104,19 +103,19 @@ export declare namespace Middleware {
   /**
    * @since 0.1.0
    */
-  export type Provides<M> = M extends { readonly [Types]: { readonly p: (_: infer X) => void } } ? X : never
+  export type Provides<M> = [M] extends [Middleware<infer X, unknown, unknown, never>] ? X : never
   /**
    * @since 0.1.0
    */
-  export type Fails<M> = M extends { readonly [Types]: { readonly f: infer X } } ? X : never
+  export type Fails<M> = M extends Middleware<never, infer X, unknown, never> ? X : never
   /**
    * @since 0.1.0
    */
-  export type Requires<M> = M extends { readonly [Types]: { readonly r: infer X } } ? X : never
+  export type Requires<M> = M extends Middleware<never, unknown, infer X, never> ? X : never
   /**
    * @since 0.1.0
    */
-  export type Handles<M> = M extends { readonly [Types]: { readonly h: (_: infer X) => void } } ? X : never
+  export type Handles<M> = [M] extends [Middleware<never, unknown, unknown, infer X>] ? X : never
   /**
    * @since 0.1.0
    */
@@ -215,7 +214,7 @@ export interface Exchange<in R = never> {
   readonly clock: Clock.Clock
   readonly entropy: Entropy.Service
   /** A service that the middleware declared in `requires`, or provides itself. */
-  get<I extends R, S>(tag: Context.Tag<I, S>): S
+  get<T extends NamedInRequires<R>>(tag: T): T["Service"]
   /** A service that may stand outside, or not. */
   getOption<I, S>(tag: Context.Tag<I, S>): Option.Option<S>
   /** Gives what is inside another view of the request; body and upgrade stay those of the original. */
@@ -224,6 +223,17 @@ export interface Exchange<in R = never> {
   annotateLogs(key: string, value: unknown): void
   /** Sets an attribute on the current span, where there is one. */
   annotateSpan(key: string, value: unknown): void
+}
+
+/**
+ * A tag that the middleware declared: what the compiler prints for one that is
+ * not in `requires`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NamedInRequires<out R> extends AnyTag {
+  readonly Identifier: R
 }
 
 /**
@@ -642,12 +652,12 @@ export const onError = <const Name extends string, E, R>(
  * @since 0.1.0
  * @category constructors
  */
-export const provide = <I, S, E, R, const Name extends string = string>(
-  tag: Context.Tag<I, S>,
+export const provide = <I, S, E, R, const Key extends string, const Name extends string = Key>(
+  tag: Context.Tag<I, S> & { readonly key: Key },
   effect: Effect.Effect<S, E, R>,
   options?: { readonly name?: Name | undefined }
 ): Middleware<I, E, PlainRequires<R>, never, Name, Phases> => {
-  const name = options?.name ?? tag.key as Name
+  const name = options?.name ?? tag.key as string as Name
   const requestEffect = Effect.map(effect, Provide)
   return fromPhases(name, [{ name, provides: tag.key, requestEffect: () => requestEffect }])
 }
@@ -679,7 +689,14 @@ export type Condition<E = never, R = never> = (
 export const when = <M extends Any, E = never, R = never>(
   condition: Condition<E, R>,
   middleware: M
-): Conditional<M, E, R> => conditional("when", (exchange) => condition(exchange.request), middleware)
+): Middleware<
+  never,
+  Middleware.Fails<M> | E,
+  Middleware.Requires<M> | PlainRequires<R>,
+  never,
+  Middleware.Name<M>,
+  M["members"]
+> => conditional("when", (exchange) => condition(exchange.request), middleware)
 
 /**
  * Applies a middleware to the requests that do not meet the condition.
@@ -690,20 +707,14 @@ export const when = <M extends Any, E = never, R = never>(
 export const unless = <M extends Any, E = never, R = never>(
   condition: Condition<E, R>,
   middleware: M
-): Conditional<M, E, R> => conditional("unless", (exchange) => not(condition(exchange.request)), middleware)
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type Conditional<M extends Any, E = never, R = never> = Middleware<
+): Middleware<
   never,
   Middleware.Fails<M> | E,
   Middleware.Requires<M> | PlainRequires<R>,
   never,
   Middleware.Name<M>,
   M["members"]
->
+> => conditional("unless", (exchange) => not(condition(exchange.request)), middleware)
 
 /**
  * Applies the first middleware to the requests that meet the condition and the
@@ -767,9 +778,16 @@ export const forRoutes = <M extends Any>(
   routes: ReadonlyArray<string>,
   middleware: M,
   options?: { readonly nested?: boolean | undefined }
-): Conditional<M> => {
+): Middleware<
+  never,
+  Middleware.Fails<M>,
+  Middleware.Requires<M>,
+  never,
+  Middleware.Name<M>,
+  M["members"]
+> => {
   const match = compileGuard(routes, options)
-  return conditional("forRoutes", (exchange) => {
+  return conditional<M, never, never>("forRoutes", (exchange) => {
     const { method, url } = exchange.request
     const route = routed(exchange)
     return match(method, url) || (route !== undefined && match(method, route))
@@ -798,9 +816,20 @@ export const forRoutes = <M extends Any>(
  * @since 0.1.0
  * @category conditions
  */
-export const exceptRoutes = <M extends Any>(routes: ReadonlyArray<string>, middleware: M): Conditional<M> => {
+export const exceptRoutes = <M extends Any>(routes: ReadonlyArray<string>, middleware: M): Middleware<
+  never,
+  Middleware.Fails<M>,
+  Middleware.Requires<M>,
+  never,
+  Middleware.Name<M>,
+  M["members"]
+> => {
   const match = compileExemption(routes)
-  return conditional("exceptRoutes", (exchange) => !match(exchange.request.method, exchange.request.url), middleware)
+  return conditional<M, never, never>(
+    "exceptRoutes",
+    (exchange) => !match(exchange.request.method, exchange.request.url),
+    middleware
+  )
 }
 
 /**
@@ -848,8 +877,7 @@ export const firstOf = <
  * @since 0.1.0
  * @category models
  */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type PhasesOnly = Middleware<never, any, any, never, string, PhaseMembers>
+export type PhasesOnly = Middleware<never, unknown, unknown, never, string, PhaseMembers>
 
 /** What every alternative provides. */
 type Common<L extends ReadonlyArray<unknown>> = L extends readonly [infer A, ...infer T]
@@ -886,7 +914,14 @@ const conditional = <M extends Any, E, R>(
   label: string,
   decide: (exchange: ExchangeImpl) => boolean | Effect.Effect<boolean, E, R>,
   middleware: M
-): Conditional<M, E, R> => {
+): Middleware<
+  never,
+  Middleware.Fails<M> | E,
+  Middleware.Requires<M> | PlainRequires<R>,
+  never,
+  Middleware.Name<M>,
+  M["members"]
+> => {
   const phases = phasesOf(middleware)
   const name = middleware.name as Middleware.Name<M>
   if (phases.every(isUnwrapped)) {

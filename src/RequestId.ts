@@ -115,16 +115,10 @@ export const isValid = (id: string | undefined): id is string =>
  * @since 0.1.0
  * @category middleware
  */
-export const middleware: {
-  <const Name extends string = "RequestId">(
-    options: Options<TrustedWhen, Name> & { readonly trust: TrustedWhen }
-  ): Middleware.Middleware<RequestId, never, never, never, Name, Middleware.Phases>
-  <const Trust extends Exclude<Trusted, TrustedWhen> = "none", const Name extends string = "RequestId">(
-    options?: Options<Trust, Name>
-  ): Middleware.Middleware<RequestId, never, "proxy" extends Trust ? Client : never, never, Name, Middleware.Phases>
-} = <const Name extends string = "RequestId">(
-  options: Options<Trusted, Name> = {}
-): Middleware.Middleware<RequestId, never, never, never, Name, Middleware.Phases> => {
+// the default of `Trust` is what gives a predicate the type of its parameter
+export const middleware = <const Trust extends Trusted = TrustedWhen, const Name extends string = "RequestId">(
+  options: Options<Trust, Name> = {}
+): Middleware.Middleware<RequestId, never, "proxy" extends Trust ? Client : never, never, Name, Middleware.Phases> => {
   const { annotation = "request.id", generate = uuid4, respond = true } = options
   const header = (options.header ?? "x-request-id").toLowerCase()
   if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(header)) {

@@ -20,7 +20,7 @@ import type * as Scope from "effect/Scope"
 import type { ErasedApp } from "./internal/kernel.js"
 import { apply, concatAll, named, namesOf, phasesEffect, phasesOf } from "./internal/kernel.js"
 import type { Make } from "./internal/stackMake.js"
-import type { Stack, Verify } from "./internal/stackTypes.js"
+import type { Fold, Folded, Verify } from "./internal/stackTypes.js"
 import type { Any, AnyTag, Middleware, PerRequest, PhaseMembers } from "./Middleware.js"
 
 export type {
@@ -29,6 +29,11 @@ export type {
    * @category models
    */
   MustBeListed,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  MustBeMiddleware,
   /**
    * @since 0.1.0
    * @category models
@@ -43,7 +48,12 @@ export type {
    * @since 0.1.0
    * @category models
    */
-  Stack
+  Stack,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  WouldMisplace
 } from "./internal/stackTypes.js"
 
 /**
@@ -100,23 +110,21 @@ export const make: Make = named("Stack")
  * @category mounts
  */
 export const serve: {
-  <P, F, R2, H>(middleware: Middleware<P, F, R2, H>): <E, R>(app: HttpApp.Default<E, R>) => Served<P, R2, R>
-  <E, R, P, F, R2, H>(app: HttpApp.Default<E, R>, middleware: Middleware<P, F, R2, H>): Served<P, R2, R>
+  <P, F, R2, H>(middleware: Middleware<P, F, R2, H>): <E, R>(
+    app: HttpApp.Default<E, R>
+  ) => Layer.Layer<never, never, HttpServer.HttpServer | Exclude<Exclude<R, P> | R2, Supplied>>
+  <E, R, P, F, R2, H>(
+    app: HttpApp.Default<E, R>,
+    middleware: Middleware<P, F, R2, H>
+  ): Layer.Layer<never, never, HttpServer.HttpServer | Exclude<Exclude<R, P> | R2, Supplied>>
 } = dual(
   2,
-  <E, R, P, F, R2, H>(app: HttpApp.Default<E, R>, middleware: Middleware<P, F, R2, H>): Served<P, R2, R> =>
+  <E, R, P, F, R2, H>(app: HttpApp.Default<E, R>, middleware: Middleware<P, F, R2, H>) =>
     HttpServer.serve(middleware(app))
 )
 
-/**
- * @since 0.1.0
- * @category models
- */
-export type Served<P, R2, R> = Layer.Layer<
-  never,
-  never,
-  HttpServer.HttpServer | Exclude<Exclude<R, P> | R2, HttpServerRequest.HttpServerRequest | Scope.Scope>
->
+/** What a server gives to each request. */
+type Supplied = HttpServerRequest.HttpServerRequest | Scope.Scope
 
 /**
  * The names of the members, outermost first; those of a stack inside a stack in
@@ -172,18 +180,26 @@ export const describe = (middleware: Any): string => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 type NameOf<M> = Middleware.Name<M>
-type NamesOf<S extends AnyStack> = NameOf<S["members"][number]>
-type Replaced<L, N, M> = { readonly [K in keyof L]: NameOf<L[K]> extends N ? M : L[K] }
+/**
+ * What is not named by a literal, such as a stack without a name, cannot be edited by name. Any name will do for an
+ * array, which is what the compiler takes a stack made in the argument's place for at first.
+ */
+type NamesOf<S extends AnyStack> = number extends S["members"]["length"] ? string : Literal<S["members"][number]>
+type Literal<M> = M extends { readonly name: infer N } ? string extends N ? never : N : never
+type Replaced<L, N, M> = { [K in keyof L]: NameOf<L[K]> extends N ? M : L[K] }
 type Without<L, N> = L extends readonly [infer A, ...infer T]
   ? NameOf<A> extends N ? Without<T, N> : [A, ...Without<T, N>]
-  : []
+  : L
 type Before<L, N, M> = L extends readonly [infer A, ...infer T]
   ? NameOf<A> extends N ? [M, A, ...T] : [A, ...Before<T, N, M>]
-  : []
+  : L
 type After<L, N, M> = L extends readonly [infer A, ...infer T]
   ? NameOf<A> extends N ? [A, M, ...T] : [A, ...After<T, N, M>]
-  : []
-type Edited<L> = L extends ReadonlyArray<Any> ? Stack<L> : never
+  : L
+// written out, since the compiler would print the alias and hide what the stack does
+type Edited<L> = Fold<L> extends infer S extends Folded
+  ? Middleware<S["provides"], S["fails"], S["requires"], S["handles"], string, L>
+  : never
 
 /**
  * Adds a member inside all others.
@@ -193,7 +209,7 @@ type Edited<L> = L extends ReadonlyArray<Any> ? Stack<L> : never
  */
 export const append = <S extends AnyStack, M extends Any>(
   stack: S,
-  middleware: M & Verify<[...S["members"], M]>
+  middleware: Verify<[...S["members"], M], M> & M
 ): Edited<[...S["members"], M]> => rebuild([...stack.members, middleware])
 
 /**
@@ -204,7 +220,7 @@ export const append = <S extends AnyStack, M extends Any>(
  */
 export const prepend = <S extends AnyStack, M extends Any>(
   stack: S,
-  middleware: M & Verify<[M, ...S["members"]]>
+  middleware: Verify<[M, ...S["members"]], M> & M
 ): Edited<[M, ...S["members"]]> => rebuild([middleware, ...stack.members])
 
 /**
@@ -216,7 +232,7 @@ export const prepend = <S extends AnyStack, M extends Any>(
 export const before = <S extends AnyStack, const N extends NamesOf<S>, M extends Any>(
   stack: S,
   name: N,
-  middleware: M & Verify<Before<S["members"], N, M>>
+  middleware: Verify<Before<S["members"], N, M>, M> & M
 ): Edited<Before<S["members"], N, M>> => edit(stack, name, (member) => [middleware, member])
 
 /**
@@ -228,7 +244,7 @@ export const before = <S extends AnyStack, const N extends NamesOf<S>, M extends
 export const after = <S extends AnyStack, const N extends NamesOf<S>, M extends Any>(
   stack: S,
   name: N,
-  middleware: M & Verify<After<S["members"], N, M>>
+  middleware: Verify<After<S["members"], N, M>, M> & M
 ): Edited<After<S["members"], N, M>> => edit(stack, name, (member) => [member, middleware])
 
 /**
@@ -240,7 +256,7 @@ export const after = <S extends AnyStack, const N extends NamesOf<S>, M extends 
 export const replace = <S extends AnyStack, const N extends NamesOf<S>, M extends Any>(
   stack: S,
   name: N,
-  middleware: M & Verify<Replaced<S["members"], N, M>>
+  middleware: Verify<Replaced<S["members"], N, M>, M> & M
 ): Edited<Replaced<S["members"], N, M>> => edit(stack, name, () => [middleware])
 
 /**
@@ -266,7 +282,7 @@ const edit = <L>(stack: AnyStack, name: string, f: (member: Any) => ReadonlyArra
 }
 
 // the types above say which tuple it is
-const rebuild = <L>(members: ReadonlyArray<Any>): Edited<L> => concatAll("Stack", members) as Edited<L>
+const rebuild = <L>(members: ReadonlyArray<Any>): Edited<L> => concatAll("Stack", members) as unknown as Edited<L>
 
 // ---------------------------------------------------------------------------------------------------------------------
 // bridges
@@ -284,9 +300,7 @@ export interface BridgeOptions<Tags extends ReadonlyArray<AnyTag>> {
 }
 
 type Identifiers<T extends ReadonlyArray<AnyTag>> = T[number]["Identifier"]
-/** What a bridge asks of each request: marked services and those the caller names. */
-type OfRequest<R, Tags extends ReadonlyArray<AnyTag>> = Extract<R, PerRequest> | Extract<R, Identifiers<Tags>>
-/** What a bridge asks once, of the layer. */
+/** What a bridge asks once, of the layer: all but marked services and those the caller names. */
 type OfLayer<R, Tags extends ReadonlyArray<AnyTag>, Provided> = Exclude<R, PerRequest | Identifiers<Tags> | Provided>
 
 /**
@@ -316,7 +330,7 @@ export const layerRouter = <P, F, R, H, const Tags extends ReadonlyArray<AnyTag>
   provides: P
   handles: H
   error: F
-  requires: OfRequest<R, Tags>
+  requires: Extract<R, PerRequest> | Extract<R, Identifiers<Tags>>
   layerError: never
   layerRequires: OfLayer<R, Tags, HttpLayerRouter.Provided>
 }> => HttpLayerRouter.middleware<{ provides: P; handles: H }>()(captured(middleware) as never) as never
@@ -339,7 +353,7 @@ export const layerRouterGlobal = <P, F, R, H, const Tags extends ReadonlyArray<A
   | HttpLayerRouter.Request.From<"GlobalError", H>,
   never,
   | HttpLayerRouter.HttpRouter
-  | HttpLayerRouter.Request.From<"GlobalRequires", OfRequest<R, Tags>>
+  | HttpLayerRouter.Request.From<"GlobalRequires", Extract<R, PerRequest> | Extract<R, Identifiers<Tags>>>
   | HttpLayerRouter.Request.From<"GlobalError", F>
   | OfLayer<R, Tags, HttpLayerRouter.GlobalProvided>
 > => HttpLayerRouter.middleware<{ provides: P; handles: H }>()(captured(middleware) as never, { global: true }) as never
@@ -355,34 +369,30 @@ export const layerRouterGlobal = <P, F, R, H, const Tags extends ReadonlyArray<A
 export const serveRouter: {
   <P, F, R2, H>(middleware: Middleware<P, F, R2, H>): <A, E, R>(
     routes: Layer.Layer<A, E, R>
-  ) => ServedRouter<P, R2, E, R>
-  <A, E, R, P, F, R2, H>(routes: Layer.Layer<A, E, R>, middleware: Middleware<P, F, R2, H>): ServedRouter<P, R2, E, R>
-} = dual(
-  2,
+  ) => Layer.Layer<
+    never,
+    HttpLayerRouter.Request.Without<E>,
+    HttpServer.HttpServer | Exclude<NeededByRoutes<R, P> | R2, Supplied>
+  >
   <A, E, R, P, F, R2, H>(
     routes: Layer.Layer<A, E, R>,
     middleware: Middleware<P, F, R2, H>
-  ): ServedRouter<P, R2, E, R> =>
+  ): Layer.Layer<
+    never,
+    HttpLayerRouter.Request.Without<E>,
+    HttpServer.HttpServer | Exclude<NeededByRoutes<R, P> | R2, Supplied>
+  >
+} = dual(
+  2,
+  <A, E, R, P, F, R2, H>(routes: Layer.Layer<A, E, R>, middleware: Middleware<P, F, R2, H>) =>
     Layer.unwrapScoped(
       Effect.map(HttpLayerRouter.toHttpEffect(routes), (app) => HttpServer.serve(middleware(app)))
     ) as never
 )
 
-/**
- * @since 0.1.0
- * @category models
- */
-export type ServedRouter<P, R2, E, R> = Layer.Layer<
-  never,
-  HttpLayerRouter.Request.Without<E>,
-  | HttpServer.HttpServer
-  | Exclude<
-    | Exclude<HttpLayerRouter.Request.Without<R>, HttpLayerRouter.HttpRouter>
-    | Exclude<HttpLayerRouter.Request.Only<"Requires" | "GlobalRequires", R>, P>
-    | R2,
-    HttpServerRequest.HttpServerRequest | Scope.Scope
-  >
->
+type NeededByRoutes<R, P> =
+  | Exclude<HttpLayerRouter.Request.Without<R>, HttpLayerRouter.HttpRouter>
+  | Exclude<HttpLayerRouter.Request.Only<"Requires" | "GlobalRequires", R>, P>
 
 /**
  * A stack as the middleware of an `HttpApi`, around all its endpoints: a layer
@@ -391,9 +401,10 @@ export type ServedRouter<P, R2, E, R> = Layer.Layer<
  * @since 0.1.0
  * @category bridges
  */
-export const httpApi = <P, F, R, H>(
-  middleware: Middleware<P, F, R, H>
-): Layer.Layer<never, never, OfLayer<R, [], HttpRouter.HttpRouter.Provided>> =>
+export const httpApi = <P, F, R, H, const Tags extends ReadonlyArray<AnyTag> = []>(
+  middleware: Middleware<P, F, R, H>,
+  _options?: BridgeOptions<Tags>
+): Layer.Layer<never, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>> =>
   // a refusal knows its response; the api's own error schema need not
   Layer.discard(HttpApiBuilder.middleware(captured(middleware) as never)) as never
 
@@ -417,16 +428,16 @@ export const httpApi = <P, F, R, H>(
  * @since 0.1.0
  * @category bridges
  */
-export const httpApiMiddleware = <I, A, P, F, R, H>(
+export const httpApiMiddleware = <I, A, F, R, H, P = never, const Tags extends ReadonlyArray<AnyTag> = []>(
   tag: Context.Tag<I, HttpApiMiddleware.HttpApiMiddleware<A, F>> & {
     readonly provides?: Context.Tag<P, A> | undefined
   },
-  middleware: Middleware<P, F, R, H, string, PhaseMembers>
-): Layer.Layer<I, never, OfLayer<R, [], HttpRouter.HttpRouter.Provided>> =>
+  middleware: Middleware<NoInfer<P>, NoInfer<F>, R, H, string, PhaseMembers>,
+  _options?: BridgeOptions<Tags>
+): Layer.Layer<I, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>> =>
   Layer.effect(
     tag,
-    Effect.map(Effect.context<OfLayer<R, [], HttpRouter.HttpRouter.Provided>>(), (context) =>
-      phasesEffect(middleware, context, tag.provides?.key) as never)
+    Effect.map(Effect.context<never>(), (context) => phasesEffect(middleware, context, tag.provides?.key) as never)
   )
 
 const captured = (middleware: Any) =>

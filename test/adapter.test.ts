@@ -327,7 +327,7 @@ describe("without a fiber, as with one", () => {
         const without = yield* read(response)
 
         steps = []
-        const app = stack()(handler as HttpApp.Default)
+        const app = stack()(handler as HttpApp.Default) as HttpApp.Default
         const withFiber = yield* read(HttpApp.toWebHandler(Effect.provide(app, services))(asked()))
         assert.deepStrictEqual(without, withFiber)
         assert.strictEqual(new Set(steps).size, steps.length)

@@ -6,7 +6,7 @@ import { Headers, HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpSe
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, FiberRef, HashMap, TestClock } from "effect"
 import { Middleware, Stack } from "effect-middleware"
-import { answered, type ErasedApp, Plain, probe, stackOf, Teapot, view, wrap } from "./utils/laws.js"
+import { answered, type ErasedApp, Plain, probe, stackOf, Teapot, view, wrap, wrappers } from "./utils/laws.js"
 import { type App, type Init, listen, mounts, request, send } from "./utils/TestApp.js"
 
 const ok: ErasedApp = HttpServerResponse.text("ok")
@@ -468,6 +468,32 @@ describe("what a phase sees", () => {
         if (mount.handles) assert.strictEqual(reply.body, "example.com", mount.name)
       }
     }))
+})
+
+describe("a failure that passes what wraps, in an app that is piped", () => {
+  const again: ReadonlyArray<(typeof wrappers)[number]> = [
+    ["retry", Effect.retry({ times: 1 })],
+    ["catchAll", Effect.catchAll((error) => Effect.fail(error))],
+    ["sandbox", (app) => Effect.unsandbox(Effect.sandbox(app))],
+    ["ensuring", Effect.ensuring(Effect.void)],
+    ["a permit", Effect.unsafeMakeSemaphore(1).withPermits(1)],
+    ["the logger", (app) => HttpMiddleware.logger(app as HttpApp.Default)]
+  ]
+  for (const [name, wrapper] of [...wrappers, ...again]) {
+    it.effect(`is a failure and no defect: ${name}`, () =>
+      Effect.gen(function*() {
+        for (const error of [new Plain(), "no", Object.freeze({})]) {
+          const caught: Array<unknown> = []
+          const app = over(stackOf(probe("outer"), wrap("Wraps", wrapper), view, probe("inner")), Effect.fail(error))
+            .pipe(
+              Effect.tapDefect((defect) => Effect.sync(() => caught.push("defect", defect))),
+              Effect.tapError(() => Effect.sync(() => caught.push("failure")))
+            )
+          assert.strictEqual(yield* orderOf(app), "inner, outer")
+          assert.deepStrictEqual(caught, ["failure"], String(error))
+        }
+      }))
+  }
 })
 
 describe("an edit that fails", () => {

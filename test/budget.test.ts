@@ -6,7 +6,7 @@ import { HttpRouter, HttpServerResponse } from "@effect/platform"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Tracer } from "effect"
 import { Middleware } from "effect-middleware"
-import { answered, stackOf, Teapot } from "./utils/laws.js"
+import { answered, stackOf, Teapot, wrap } from "./utils/laws.js"
 import { type App, type Mount, mounts } from "./utils/TestApp.js"
 
 interface Cost {
@@ -71,6 +71,7 @@ const plain = (n: number) =>
       request: ({ request }) => request.headers["x-refuse"] === undefined ? undefined : Middleware.Refuse(new Teapot()),
       response: (draft) => draft.set(`x-${i}`, "1")
     }))
+const wrapping = (n: number) => Array.from({ length: n }, (_, i) => wrap(`Wraps${i}`, (app) => app))
 const providing = Middleware.make({ name: "Providing", provides: Service, request: () => Middleware.Provide(1) })
 const deriving = Middleware.make({ name: "Deriving", request: (exchange) => exchange.deriveRequest({ url: "/" }) })
 const annotating = Middleware.make({ name: "Annotating", request: (exchange) => exchange.annotateLogs("a", 1) })
@@ -91,6 +92,7 @@ const stacks = {
   "refused first": stackOf(refusing, ...plain(20)),
   "refused last": stackOf(...plain(20), refusing),
   "answered last": stackOf(...plain(20), responding),
+  "20 plain, 5 that wrap": stackOf(...plain(20), ...wrapping(5)),
   "20 plain, a requestEffect": stackOf(
     ...plain(20),
     Middleware.make({ name: "RequestEffect", requestEffect: () => Effect.void })
@@ -134,6 +136,8 @@ for (const mount of measured) {
         // a context that is copied is put back, too
         atMost("20 plain, providing", 5, 2)
         atMost("20 plain, of another request, annotated", 5, 2)
+        // what wraps stands between two frames, and each is an Effect of its own that the fiber has to know
+        atMost("20 plain, 5 that wrap", 5 + 5 * 3, 1 + 5)
         // an Effect is entered with a continuation, and one on the way out gets the context of its place
         atMost("20 plain, a requestEffect", 5 + 3, 1)
         atMost("20 plain, a responseEffect", 5 + 36, 3)

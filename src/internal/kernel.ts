@@ -24,6 +24,7 @@ import * as Tracer from "effect/Tracer"
 import * as Entropy from "../Entropy.js"
 import type {
   Any,
+  AnyTag,
   Exchange,
   Middleware,
   Outcome,
@@ -163,10 +164,10 @@ export class ExchangeImpl implements Exchange {
   get entropy(): Entropy.Service {
     return this.services.get(Entropy.Entropy.key) as Entropy.Service | undefined ?? defaultEntropy
   }
-  get<I, S>(tag: Context.Tag<I, S>): S {
-    const found = this.services.get(tag.key)
+  get<T extends AnyTag>(tag: T): T["Service"] {
     // a Reference has a default, and what is missing dies with Effect's own message
-    return found === undefined ? Context.unsafeGet(this.context as Context.Context<I>, tag) : found as S
+    return this.services.get(tag.key) ??
+      Context.unsafeGet(this.context, tag as unknown as Context.Tag<unknown, unknown>)
   }
   getOption<I, S>(tag: Context.Tag<I, S>): Option.Option<S> {
     return Context.getOption(this.context, tag)

@@ -188,25 +188,25 @@ export const mounts: ReadonlyArray<Mount> = [
     name: "app.pipe",
     handles: true,
     router: "none",
-    mount: (app, mw) => web(mw(app as Failing))
+    mount: (app, mw) => web((mw as Closed)(app as Failing))
   },
   {
     name: "router.pipe",
     handles: true,
     router: "inside",
-    mount: (app, mw) => web(mw(routed(app) as App as Failing))
+    mount: (app, mw) => web((mw as Closed)(routed(app) as App as Failing))
   },
   {
     name: "a route",
     handles: true,
     router: "outside",
-    mount: (app, mw) => web(routed(mw(app as Failing)))
+    mount: (app, mw) => web(routed((mw as Closed)(app as Failing)))
   },
   {
     name: "HttpRouter.use",
     handles: true,
     router: "outside",
-    mount: (app, mw) => web(HttpRouter.use(routed(app), (app) => mw(app as Failing)))
+    mount: (app, mw) => web(HttpRouter.use(routed(app), (app) => (mw as Closed)(app as Failing)))
   },
   {
     name: "Stack.serve, Node",

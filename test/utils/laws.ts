@@ -185,6 +185,7 @@ const raise = (message: string): never => {
 }
 
 class Tenant extends Middleware.Service("test/Tenant")<Tenant, string>() {}
+class Other extends Middleware.Service("test/Other")<Other, number>() {}
 const kept = Middleware.local<string>()
 
 /** Hands over what one header says, and says it again on the way out. */
@@ -470,7 +471,7 @@ const thrown = {
 const interruptibleNever = Effect.interruptible(Effect.never)
 
 /** What wraps by running the app elsewhere or again. */
-const wrappers: ReadonlyArray<readonly [name: string, wrap: Wrap]> = [
+export const wrappers: ReadonlyArray<readonly [name: string, wrap: Wrap]> = [
   ["raceFirst", (app) => Effect.raceFirst(app, interruptibleNever)],
   ["timeout", (app) => Effect.timeoutFail(app, { duration: "1 hour", onTimeout: () => new Plain() })],
   ["disconnect", Effect.disconnect],
@@ -796,31 +797,6 @@ export const laws: ReadonlyArray<Law> = [
         }
       }
     })),
-  law("outside the stack a failure that something wraps is a failure", ({ serve }) =>
-    Effect.gen(function*() {
-      const seen: Array<unknown> = []
-      const app = byCase(["a tagged error", "a frozen object", "a string"].map((name) =>
-        [name, Effect.fail(errors.find(([found]) => found === name)![1])] as const
-      ))
-      for (const [what, wrapper] of [["retry", Effect.retry({ times: 1 }) as Wrap] as const, ...wrappers]) {
-        yield* Effect.scoped(Effect.gen(function*() {
-          const send = yield* serve(app, {
-            around: Effect.tapErrorCause((cause) =>
-              Effect.sync(() =>
-                seen.push([...Cause.failures(cause)].length, [...Cause.defects(cause)].length)
-              )
-            ),
-            outside: [probe("outer"), wrap("Wraps", wrapper)],
-            inside: [tenancy, probe("inner")]
-          })
-          for (const name of ["a tagged error", "a frozen object", "a string"]) {
-            seen.length = 0
-            expectEdits(`${what}, ${name}`, yield* send(asks(name)), 500, "inner", "outer")
-            same(`${what}, ${name}`, seen, [1, 0])
-          }
-        }))
-      }
-    }), ({ answers, handles }) => handles && !answers),
   law("what wraps may give services to what is inside", ({ serve }) =>
     Effect.gen(function*() {
       const read: Array<string> = []
@@ -873,5 +849,3 @@ export const laws: ReadonlyArray<Law> = [
       assert.deepStrictEqual(log, ["inner", "outer"])
     }))
 ]
-
-class Other extends Middleware.Service("test/Other")<Other, number>() {}
