@@ -135,7 +135,7 @@ class Draft implements Open {
   /** Before any edit, and before any replacement. */
   private readonly first: HttpServerResponse.HttpServerResponse
   private ownHeaders: Record<string, string> | undefined
-  private ownCookies: Cookies.Cookies | undefined
+  private ownCookies: Record<string, Cookies.Cookie> | undefined
   private ownBody: HttpBody.HttpBody | undefined
   private refused: object | undefined
   private unrendered: object | undefined
@@ -158,7 +158,7 @@ class Draft implements Open {
     return this.ownBody ?? this.current.body
   }
   get cookies() {
-    return this.ownCookies ?? this.current.cookies
+    return this.ownCookies === undefined ? this.current.cookies : Cookies.fromReadonlyRecord(this.ownCookies)
   }
   get headers(): Headers.Headers {
     return this.ownHeaders as Headers.Headers | undefined ?? this.current.headers
@@ -201,11 +201,12 @@ class Draft implements Open {
   }
   setCookie(name: string, value: string, options?: Cookies.Cookie["options"]) {
     const cookie = Cookies.unsafeMakeCookie(name, value, options)
-    const cookies = this.cookies.cookies
+    // copied once, and then written: a thousand cookies are not a thousand copies
+    const cookies = this.ownCookies ??= { ...this.current.cookies.cookies }
     // platform keys by name alone; whatever sits under the name and is another cookie keeps its place
     const taken = Object.hasOwn(cookies, name) ? cookies[name] : undefined
     const key = taken === undefined || identity(taken) === identity(cookie) ? name : identity(cookie)
-    this.ownCookies = Cookies.fromReadonlyRecord({ ...cookies, [key]: cookie })
+    cookies[key] = cookie
   }
   setBody(body: HttpBody.HttpBody) {
     this.ownBody = body
@@ -228,7 +229,7 @@ class Draft implements Open {
     for (const name in headers) {
       if (headers[name] !== first.headers[name] && !representation.test(name)) this.write()[name] = headers[name]!
     }
-    if (cookies.length > 0) this.ownCookies = Cookies.fromReadonlyRecord(Object.fromEntries(cookies))
+    if (cookies.length > 0) this.ownCookies = Object.fromEntries(cookies)
   }
   refuse(error: object) {
     this.refused = this.unrendered = error

@@ -14,6 +14,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
@@ -487,7 +488,7 @@ const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedA
     },
     onFailure: (cause) => {
       const late = isLate(fiber, exchange, frame, cause)
-      const inner = exchange.child?.passed === cause ? exchange.child : undefined
+      const inner = isOf(exchange.child?.passed, cause) ? exchange.child : undefined
       // an app's own failure passes untouched; one that a wrapper made is a refusal
       if (inner === undefined && frame.wrap && !isAnswered(requestOf(fiber))) return refuse(fiber, exchange, cause)
       exchange.unarmed = inner?.unarmed === true
@@ -496,6 +497,15 @@ const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedA
     }
   })
 }
+
+/** Whether a cause says nothing that the one further in did not: a wrapper may have built it anew. */
+const isOf = (inner: Cause.Cause<unknown> | undefined, cause: Cause.Cause<unknown>) => {
+  if (inner === undefined || inner === cause) return inner === cause
+  const known = errorsOf(inner)
+  const errors = errorsOf(cause)
+  return errors.length > 0 ? errors.every((error) => known.some((one) => Equal.equals(one, error))) : known.length === 0
+}
+const errorsOf = (cause: Cause.Cause<unknown>) => [...Cause.failures(cause), ...Cause.defects(cause)]
 
 const nameOf = (frame: Frame) => frame.phases.at(-1)!.name
 
@@ -578,7 +588,7 @@ const depart = (fiber: AnyFiber, exchange: ExchangeImpl, response: Response): Er
 const refuse = (fiber: AnyFiber, exchange: ExchangeImpl, cause: Cause.Cause<unknown>): ErasedApp => {
   if (exchange.stack?.matters === true || exchange.covered) {
     exchange.install(fiber)
-    const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
+    const errors = errorsOf(cause)
     // an interruption has no error at all
     exchange.unarmed = errors.map(arm).includes(false) || errors.length === 0
   }
