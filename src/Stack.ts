@@ -186,19 +186,22 @@ type NameOf<M> = Middleware.Name<M>
  */
 type NamesOf<S extends AnyStack> = number extends S["members"]["length"] ? string : Literal<S["members"][number]>
 type Literal<M> = M extends { readonly name: infer N } ? string extends N ? never : N : never
-type Replaced<L, N, M> = { [K in keyof L]: NameOf<L[K]> extends N ? M : L[K] }
-type Without<L, N> = L extends readonly [infer A, ...infer T]
-  ? NameOf<A> extends N ? Without<T, N> : [A, ...Without<T, N>]
-  : L
-type Before<L, N, M> = L extends readonly [infer A, ...infer T]
-  ? NameOf<A> extends N ? [M, A, ...T] : [A, ...Before<T, N, M>]
-  : L
-type After<L, N, M> = L extends readonly [infer A, ...infer T]
-  ? NameOf<A> extends N ? [A, M, ...T] : [A, ...After<T, N, M>]
-  : L
+// of a choice between two names, a choice between two tuples
+type Replaced<L, N, M> = N extends unknown ? { [K in keyof L]: NameOf<L[K]> extends N ? M : L[K] } : never
+type Without<L, N> = N extends unknown
+  ? L extends readonly [infer A, ...infer T] ? NameOf<A> extends N ? Without<T, N> : [A, ...Without<T, N>] : L
+  : never
+type Before<L, N, M> = N extends unknown
+  ? L extends readonly [infer A, ...infer T] ? NameOf<A> extends N ? [M, A, ...T] : [A, ...Before<T, N, M>] : L
+  : never
+type After<L, N, M> = N extends unknown
+  ? L extends readonly [infer A, ...infer T] ? NameOf<A> extends N ? [A, M, ...T] : [A, ...After<T, N, M>] : L
+  : never
 // written out, since the compiler would print the alias and hide what the stack does
-type Edited<L> = Fold<L> extends infer S extends Folded
-  ? Middleware<S["provides"], S["fails"], S["requires"], S["handles"], string, L>
+type Edited<L> = L extends unknown
+  ? Fold<L> extends infer S extends Folded
+    ? Middleware<S["provides"], S["fails"], S["requires"], S["handles"], string, L>
+  : never
   : never
 
 /**

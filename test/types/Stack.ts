@@ -216,6 +216,11 @@ typeOf(Stack.without(Stack.make(errors, named), "Named")).is<Stack.Stack<[typeof
 // an edited stack is a stack
 typeOf(Stack.make(Stack.append(base, auth), limit).members[0].members[3]).is<typeof auth>()
 
+// of a choice between two names, a choice between two stacks
+typeOf(Stack.without(base, condition ? "Cors" : "Session")).is<
+  Stack.Stack<[typeof errors, typeof session]> | Stack.Stack<[typeof errors, typeof cors]>
+>()
+
 // @ts-expect-error no such name
 Stack.without(base, "Session2")
 // @ts-expect-error no such name
