@@ -15,9 +15,11 @@ import type { unhandled } from "@effect/platform/HttpLayerRouter"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import type * as Entropy from "./Entropy.js"
 import type { Ended, ErasedWrap, ExchangeImpl, Phase } from "./internal/kernel.js"
@@ -142,6 +144,15 @@ export interface Phases {
 export type PhaseMembers = Phases | ReadonlyArray<{ readonly members: PhaseMembers }>
 
 /**
+ * The members of a middleware under a condition: of a stack, too, the whole is meant, so that an edit cannot take a
+ * member out from under it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Undivided<M extends Any> = M["members"] extends PhaseMembers ? Phases : Wrapping
+
+/**
  * The members of a middleware that wraps its app.
  *
  * @since 0.1.0
@@ -223,6 +234,33 @@ export interface Exchange<in R = never> {
   annotateLogs(key: string, value: unknown): void
   /** Sets an attribute on the current span, where there is one. */
   annotateSpan(key: string, value: unknown): void
+  /**
+   * The pattern of the route that the router has matched, such as `/users/:id`: inside a router, and on the way out.
+   * Outside the router it is what the router has told the span of platform's server; `undefined` where its tracer is
+   * disabled.
+   */
+  readonly route: string | undefined
+  /** On the way out: the last refusal of this middleware or of one further in, whatever became of it. */
+  readonly refusal: Refusal | undefined
+  /** Writes to the log, with the annotations of this request. */
+  log(
+    level: LogLevel.LogLevel,
+    message: unknown,
+    annotations?: { readonly [key: string]: unknown },
+    cause?: Cause.Cause<unknown>
+  ): void
+}
+
+/**
+ * Who has refused a request, and with what.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Refusal {
+  /** The name of the middleware. */
+  readonly by: string
+  readonly error: unknown
 }
 
 /**
@@ -695,7 +733,7 @@ export const when = <M extends Any, E = never, R = never>(
   Middleware.Requires<M> | PlainRequires<R>,
   never,
   Middleware.Name<M>,
-  M["members"]
+  Undivided<M>
 > => conditional("when", (exchange) => condition(exchange.request), middleware)
 
 /**
@@ -713,7 +751,7 @@ export const unless = <M extends Any, E = never, R = never>(
   Middleware.Requires<M> | PlainRequires<R>,
   never,
   Middleware.Name<M>,
-  M["members"]
+  Undivided<M>
 > => conditional("unless", (exchange) => not(condition(exchange.request)), middleware)
 
 /**
@@ -784,7 +822,7 @@ export const forRoutes = <M extends Any>(
   Middleware.Requires<M>,
   never,
   Middleware.Name<M>,
-  M["members"]
+  Undivided<M>
 > => {
   const match = compileGuard(routes, options)
   return conditional<M, never, never>("forRoutes", (exchange) => {
@@ -822,7 +860,7 @@ export const exceptRoutes = <M extends Any>(routes: ReadonlyArray<string>, middl
   Middleware.Requires<M>,
   never,
   Middleware.Name<M>,
-  M["members"]
+  Undivided<M>
 > => {
   const match = compileExemption(routes)
   return conditional<M, never, never>(
@@ -920,18 +958,14 @@ const conditional = <M extends Any, E, R>(
   Middleware.Requires<M> | PlainRequires<R>,
   never,
   Middleware.Name<M>,
-  M["members"]
+  Undivided<M>
 > => {
   const phases = phasesOf(middleware)
   const name = middleware.name as Middleware.Name<M>
   if (phases.every(isUnwrapped)) {
-    return fromPhases(name, [{ name: label, guard: decide, skip: phases.length }, ...phases], middleware.members)
+    return fromPhases(name, [{ name: label, guard: decide, skip: phases.length }, ...phases])
   }
-  return fromPhases(
-    name,
-    [{ name, label, around: (app) => choose(decide, apply(phases, app), app) }],
-    middleware.members
-  )
+  return fromPhases(name, [{ name, label, around: (app) => choose(decide, apply(phases, app), app) }], wrapping)
 }
 
 const not = <E, R>(verdict: boolean | Effect.Effect<boolean, E, R>) =>

@@ -87,6 +87,27 @@ export interface ResponseDraft {
    * session that could not be saved.
    */
   refuse(error: object): void
+  /**
+   * Runs `f` once, when the response is done, however it looks by then: in Node's server when the last byte is handed to
+   * the system or the connection is lost; elsewhere, where nobody can tell, when the response is handed over. After an
+   * upgrade it runs when the app has ended.
+   */
+  onSent(f: (sent: Sent) => void): void
+}
+
+/**
+ * How a response fared.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Sent {
+  /** The status that was sent, 101 for an upgrade; 499 for a client that did not wait for one. */
+  readonly status: number
+  /** The size of the content as sent, without header and framing; `undefined` where nobody knows it. */
+  readonly bytes: number | undefined
+  /** Whether the connection was lost, or the body failed, before all of it was sent. */
+  readonly aborted: boolean
 }
 
 /**
@@ -106,6 +127,8 @@ export interface Open extends ResponseDraft {
   fallBack(response: HttpServerResponse.HttpServerResponse): void
   /** What `refuse` was given and has not been rendered yet. */
   takeRefusal(): object | undefined
+  /** What `onSent` was given. */
+  readonly listeners: ReadonlyArray<(sent: Sent) => void>
 }
 
 /**
@@ -139,6 +162,7 @@ class Draft implements Open {
   private ownBody: HttpBody.HttpBody | undefined
   private refused: object | undefined
   private unrendered: object | undefined
+  private ownListeners: Array<(sent: Sent) => void> | undefined
 
   constructor(response: HttpServerResponse.HttpServerResponse) {
     this.current = this.first = response
@@ -165,6 +189,9 @@ class Draft implements Open {
   }
   get refusal() {
     return this.refused
+  }
+  get listeners() {
+    return this.ownListeners ?? none
   }
   get(name: string) {
     return this.headers[name.toLowerCase()]
@@ -234,6 +261,9 @@ class Draft implements Open {
   refuse(error: object) {
     this.refused = this.unrendered = error
   }
+  onSent(f: (sent: Sent) => void) {
+    ;(this.ownListeners ??= []).push(f)
+  }
 
   takeRefusal() {
     const error = this.unrendered
@@ -268,6 +298,8 @@ class Draft implements Open {
     )
   }
 }
+
+const none: ReadonlyArray<never> = []
 
 /** RFC 9110 section 8 and the fields of caching: true of the content that they came with. */
 const representation = /^(?:content-.*|etag|last-modified|accept-ranges|cache-control|expires|age)$/

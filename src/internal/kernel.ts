@@ -6,6 +6,8 @@
  */
 import * as Cookies from "@effect/platform/Cookies"
 import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
@@ -16,11 +18,16 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import { globalValue } from "effect/GlobalValue"
 import * as HashMap from "effect/HashMap"
+import * as Inspectable from "effect/Inspectable"
+import type * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as Entropy from "../Entropy.js"
 import type {
@@ -30,12 +37,13 @@ import type {
   Middleware,
   Outcome,
   Phases,
+  Refusal,
   Refuse,
   RequestChanges,
   Respond,
   Wrapping
 } from "../Middleware.js"
-import type { ResponseDraft } from "../ResponseDraft.js"
+import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
 import type { Make } from "./stackMake.js"
 
@@ -110,6 +118,11 @@ export const isSync = (phase: Phase) => phase.guard === undefined && phase.reque
 const hasResponse = (phase: Phase) => phase.response !== undefined || phase.responseEffect !== undefined
 export const mayRespond = (phase: Phase) => hasResponse(phase) || phase.responds === true
 
+/** What carries a request: a fiber or, before there is one, a server's own beginning. */
+export interface Host extends Pick<AnyFiber, "currentContext">, Partial<Pick<AnyFiber, "id">> {
+  readonly clock?: Clock.Clock
+}
+
 /**
  * One run through a frame of a stack: what the request is there, and which
  * response phases are before its response. The runs of a request are a tree, so
@@ -132,6 +145,7 @@ export class ExchangeImpl implements Exchange {
   unarmed = false
   annotations: Array<readonly [string, unknown]> | undefined
   private ended: Ended | undefined
+  private endedBy: string = ""
   waitingFor: Effect.Effect<boolean, unknown, unknown> | undefined
   private services: Map<string, unknown>
   private owned = false
@@ -143,8 +157,11 @@ export class ExchangeImpl implements Exchange {
   /** The run around this one, of the same request. */
   readonly parent: ExchangeImpl | undefined
 
+  /** The last refusal in this run or in one further in. */
+  refusal: Refusal | undefined
+
   constructor(
-    fiber: Pick<AnyFiber, "currentContext"> & { readonly clock?: Clock.Clock },
+    private readonly fiber: Host,
     readonly stack: Compiled | undefined,
     /** The run that this one began in: around it, or of another request that its handler answers by this one. */
     readonly before?: ExchangeImpl | undefined
@@ -181,8 +198,64 @@ export class ExchangeImpl implements Exchange {
     ;(this.annotations ??= []).push([key, value])
   }
   annotateSpan(key: string, value: unknown) {
+    this.span?.attribute(key, value)
+  }
+  get span(): Tracer.Span | undefined {
     const span = this.services.get(Tracer.ParentSpan.key) as Tracer.AnySpan | undefined
-    if (span !== undefined && span._tag === "Span") span.attribute(key, value)
+    return span?._tag === "Span" ? span : undefined
+  }
+  /** A span inside the current one; it does not become current itself. */
+  childSpan(name: string, start: bigint, attributes: { readonly [key: string]: string }): Tracer.Span | undefined {
+    const { span } = this
+    if (span?.sampled !== true) return undefined
+    const tracer = Context.get((this.fiber as AnyFiber).currentDefaultServices, Tracer.Tracer)
+    const child = tracer.span(name, Option.some(span), Context.empty(), [], start, "internal")
+    for (const key in attributes) child.attribute(key, attributes[key])
+    return child
+  }
+  get route(): string | undefined {
+    const context = this.services.get(HttpRouter.RouteContext.key) as HttpRouter.RouteContext | undefined
+    if (context !== undefined) return context.route.path
+    // outside a router: what the router has told the server's span
+    const route = this.span?.attributes.get("http.route")
+    return typeof route === "string" ? route : undefined
+  }
+  log(
+    logLevel: LogLevel.LogLevel,
+    message: unknown,
+    annotations: { readonly [key: string]: unknown } = {},
+    cause: Cause.Cause<unknown> = Cause.empty
+  ) {
+    const { clock, fiber } = this
+    const refs = refsOf(fiber)
+    const get = <A>(ref: FiberRef.FiberRef<A>) => FiberRefs.getOrDefault(refs, ref)
+    if (LogLevel.lessThan(logLevel, get(FiberRef.currentMinimumLogLevel))) return
+    const all = HashMap.mutate(get(FiberRef.currentLogAnnotations), (all) => {
+      for (const [key, value] of this.annotations ?? []) HashMap.set(all, key, value)
+      for (const key in annotations) HashMap.set(all, key, annotations[key])
+    })
+    const options: Logger.Logger.Options<unknown> = {
+      fiberId: fiber.id?.() ?? FiberId.none,
+      logLevel,
+      message: [message],
+      cause,
+      context: refs,
+      spans: get(FiberRef.currentLogSpan),
+      annotations: all,
+      date: new Date(clock.unsafeCurrentTimeMillis())
+    }
+    Inspectable.withRedactableContext(options.context, () => {
+      for (const logger of get(FiberRef.currentLoggers)) logger.log(options)
+    })
+  }
+  /** Tells every run around this one what has ended it, if that was a refusal. */
+  conclude(ended: Ended) {
+    if (ended._tag === "Refuse") this.refused(this.endedBy, ended.error)
+  }
+  refused(by: string, error: unknown) {
+    // under a span Effect fails with a stand-in
+    this.refusal = { by, error: Cause.originalError(error) }
+    this.parent?.refused(by, error)
   }
 
   give(key: string, value: unknown) {
@@ -210,8 +283,9 @@ export class ExchangeImpl implements Exchange {
     this.services = new Map([...base.unsafeMap, ...this.services])
     this.owned = true
   }
-  end(ended: Ended) {
+  end(ended: Ended, by: string) {
     this.ended = ended
+    this.endedBy = by
   }
   takeEnded() {
     const ended = this.ended
@@ -287,7 +361,7 @@ export class ExchangeImpl implements Exchange {
   }
 
   /** The response of a refusal that left every stack, edited: rendered once, however often it is asked for. */
-  refusal(error: unknown, render: Effect.Effect<Response>): Effect.Effect<Response> {
+  faceOf(error: unknown, render: Effect.Effect<Response>): Effect.Effect<Response> {
     if (this.rendered !== undefined && this.rendered.error === error) return Effect.succeed(this.rendered.response)
     return Effect.flatMap(render, (response) =>
       Effect.map(lift(flush(this, response)), (response) => {
@@ -323,16 +397,21 @@ interface FiberInternals {
 
 /** Several FiberRefs for the price of one; `setFiberRef` would also leave out a context that is `Equal`. */
 const setAll = (fiber: AnyFiber, entries: ReadonlyArray<Setting>) => {
-  const internals = fiber as unknown as FiberInternals
   const id = fiber.id()
-  // the field: its getter sets the runtime flags first, at the price of another copy
-  const locals = new Map(internals._fiberRefs.locals)
+  const locals = new Map(refsOf(fiber).locals)
   for (const [ref, value] of entries) {
     const stack = locals.get(ref) ?? []
     locals.set(ref, [[id, value], ...(stack[0]?.[0] === id ? stack.slice(1) : stack)])
   }
-  internals.setFiberRefs(FiberRefs.unsafeMake(locals))
+  ;(fiber as unknown as FiberInternals).setFiberRefs(FiberRefs.unsafeMake(locals))
 }
+/** The field: its getter sets the runtime flags first, at the price of a copy. */
+const refsOf = (fiber: Host): FiberRefs.FiberRefs =>
+  (fiber as unknown as Partial<FiberInternals>)._fiberRefs ?? FiberRefs.empty()
+
+/** Inside what wraps: the run of the frame that it closes, which is always there. */
+export const withRun = (f: (run: ExchangeImpl) => ErasedApp): ErasedApp =>
+  Effect.withFiberRuntime((fiber) => f(nearest(fiber)!))
 
 // --- inward ----------------------------------------------------------------------------------------------------------
 
@@ -360,12 +439,12 @@ export const advance = (exchange: ExchangeImpl, phases: ReadonlyArray<Phase>, fr
       } else if (outcome._tag === "Provide") {
         exchange.give(phase.provides!, outcome.value)
       } else if (outcome._tag !== "Pass") {
-        exchange.end(outcome)
+        exchange.end(outcome, phase.name)
         return i
       }
       exchange.enter(phase)
     } catch (defect) {
-      exchange.end({ _tag: "Die", defect })
+      exchange.end({ _tag: "Die", defect }, phase.name)
       return i
     }
   }
@@ -394,7 +473,7 @@ export const settle = (
   const phase = phases[at]!
   if (typeof given === "boolean") return at + 1 + (given ? 0 : phase.skip ?? 0)
   if (given !== undefined && (given._tag === "Refuse" || given._tag === "Respond")) {
-    exchange.end(given)
+    exchange.end(given, phase.name)
     return phases.length
   }
   if (given?._tag === "Provide") exchange.give(phase.provides!, given.value)
@@ -465,6 +544,7 @@ const enter = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, from: numb
   const at = advance(exchange, frame.phases, from)
   const ended = exchange.takeEnded()
   if (ended !== undefined) {
+    exchange.conclude(ended)
     exchange.installAnnotations(fiber)
     if (ended._tag === "Respond") return depart(fiber, exchange, ended.response)
     return refuse(fiber, exchange, ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
@@ -472,7 +552,7 @@ const enter = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, from: numb
   exchange.install(fiber)
   if (at === frame.phases.length) return proceed(fiber, exchange, frame)
   return Effect.matchCauseEffect(waiting(exchange, frame.phases, at), {
-    onFailure: (cause) => refuse(fiber, exchange, cause),
+    onFailure: (cause) => refuse(fiber, exchange, cause, frame.phases[at]!.name),
     // when it refused, `settle` gives the end, where `enter` finds what ended it
     onSuccess: (given) => enter(fiber, exchange, frame, settle(exchange, frame.phases, at, given))
   })
@@ -490,7 +570,9 @@ const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedA
       const late = isLate(fiber, exchange, frame, cause)
       const inner = isOf(exchange.child?.passed, cause) ? exchange.child : undefined
       // an app's own failure passes untouched; one that a wrapper made is a refusal
-      if (inner === undefined && frame.wrap && !isAnswered(requestOf(fiber))) return refuse(fiber, exchange, cause)
+      if (inner === undefined && frame.wrap && !isAnswered(requestOf(fiber))) {
+        return refuse(fiber, exchange, cause, nameOf(frame))
+      }
       exchange.unarmed = inner?.unarmed === true
       const passed = pass(fiber, exchange, cause)
       return late ? Effect.zipRight(tooLate(nameOf(frame)), passed) : passed
@@ -585,7 +667,9 @@ const depart = (fiber: AnyFiber, exchange: ExchangeImpl, response: Response): Er
  * A refusal leaves through a frame. It stays the failure it is; the response that
  * it stands for will carry the edits of everything it passes.
  */
-const refuse = (fiber: AnyFiber, exchange: ExchangeImpl, cause: Cause.Cause<unknown>): ErasedApp => {
+const refuse = (fiber: AnyFiber, exchange: ExchangeImpl, cause: Cause.Cause<unknown>, by?: string): ErasedApp => {
+  const failure = by === undefined ? Option.none() : Cause.failureOption(cause)
+  if (failure._tag === "Some") exchange.refused(by!, failure.value)
   if (exchange.stack?.matters === true || exchange.covered) {
     exchange.install(fiber)
     const errors = errorsOf(cause)
@@ -642,7 +726,7 @@ const arm = (error: unknown): boolean => {
           if (!e.left && e.stack?.frames.length !== 0) break
           top = e
         }
-        return top === undefined ? render : top.refusal(error, render)
+        return top === undefined ? render : top.faceOf(error, render)
       })
   })
   return true
@@ -675,6 +759,17 @@ const take = (exchange: ExchangeImpl): Turn | undefined => {
   return phase === undefined ? undefined : { owner: exchange, phase, request: exchange.requests.pop()! }
 }
 
+/** Runs the response phase of one: what is left of it is an Effect. */
+export const edit = (
+  { response, responseEffect }: Phase,
+  draft: ResponseDraft,
+  exchange: Exchange
+): Effect.Effect<void, unknown, unknown> | undefined => {
+  const effect = response?.(draft, exchange) ?? undefined
+  if (responseEffect === undefined) return effect
+  return Effect.zipRight(effect ?? Effect.void, Effect.suspend(() => responseEffect(draft, exchange)))
+}
+
 /**
  * Runs what is pending on one draft, each phase once. Total: a phase that throws
  * makes the response a 500 and the log has the cause.
@@ -696,33 +791,113 @@ export const flush = (
     }
     return undefined
   }
-  const run = ({ owner, phase, request }: Turn): Effect.Effect<void, never, unknown> | undefined => {
+  const run = (turn: Turn): Effect.Effect<void, never, unknown> | undefined => {
+    const { owner, phase, request } = turn
     owner.request = request
     try {
-      const edit = phase.response?.(draft, owner)
-      const effect = phase.responseEffect === undefined
-        ? edit
-        : Effect.zipRight(edit ?? Effect.void, Effect.suspend(() => phase.responseEffect!(draft, owner)))
-      if (effect === undefined) return render()
+      const effect = edit(phase, draft, owner)
+      if (effect === undefined) return render(turn)
       return Effect.suspend(() => effect).pipe(
         Effect.provide(owner.context),
         Effect.catchAllCause(failed),
-        Effect.flatMap(() => render() ?? Effect.void)
+        Effect.flatMap(() => render(turn) ?? Effect.void)
       )
     } catch (defect) {
       return failed(Cause.die(defect))
     }
   }
-  const render = (): Effect.Effect<void> | undefined => {
+  const render = ({ owner, phase }: Turn): Effect.Effect<void> | undefined => {
     const error = draft.takeRefusal()
     if (error === undefined) return undefined
+    owner.refused(phase.name, error)
     return Effect.map(
       HttpServerRespondable.toResponseOrElse(error, internalServerError),
       (response) => draft.replace(response)
     )
   }
+  const close = () => watch(exchange, draft.toResponse(), draft.listeners)
   const effect = go()
-  return effect === undefined ? draft.toResponse() : Effect.map(effect, () => draft.toResponse())
+  return effect === undefined ? close() : Effect.map(effect, close)
+}
+
+/** What Node's response tells of its own end; test/platform-facts.test.ts holds it to that. */
+interface NodeResponse {
+  readonly statusCode: number
+  readonly destroyed: boolean
+  readonly writableEnded: boolean
+  readonly writableFinished: boolean
+  readonly once: (event: "close", f: () => void) => void
+}
+
+/** Platform makes the response of an upgrade when it is first asked for, which is where the response is sent. */
+const nodeResponse = (request: HttpServerRequest.HttpServerRequest): NodeResponse | undefined => {
+  const response: unknown = "response" in request ? request.response : undefined
+  const made: unknown = typeof response === "function" ? response() : response
+  return typeof made === "object" && made !== null && "writableFinished" in made ? made as NodeResponse : undefined
+}
+
+/** Tells the listeners, once, how the response fared; on the way its bytes are counted where nothing else knows them. */
+const watch = (
+  exchange: ExchangeImpl,
+  response: Response,
+  listeners: ReadonlyArray<(sent: Sent) => void>
+): Response => {
+  if (listeners.length === 0) return response
+  const { request } = exchange
+  const tell = (sent: Sent) => {
+    for (const listener of listeners) {
+      try {
+        listener(sent)
+      } catch (defect) {
+        exchange.log(LogLevel.Error, "A listener of a response failed", {}, Cause.die(defect))
+      }
+    }
+  }
+  const node = nodeResponse(request)
+  const known = bytesOf(request, response)
+  if (node === undefined) {
+    tell({ status: response.status, bytes: known, aborted: false })
+    return response
+  }
+  if (node.writableEnded && !node.destroyed && typeof (request as { response?: unknown }).response === "function") {
+    // upgraded: what the app answered after the last message is not sent
+    tell({ status: 101, bytes: 0, aborted: false })
+    return response
+  }
+  let counted: number | undefined
+  let failed = false
+  const closed = () => {
+    // platform ends a response whose stream has failed as if it were whole
+    const aborted = failed || !node.writableFinished
+    tell({ status: node.statusCode, bytes: counted ?? (aborted && known !== 0 ? undefined : known), aborted })
+  }
+  if (node.destroyed) {
+    tell({ status: response.status, bytes: 0, aborted: true })
+    return response
+  }
+  node.once("close", closed)
+  if (response.body._tag !== "Stream" || known === 0) return response
+  counted = 0
+  const { contentLength, contentType, stream } = response.body
+  const tallied = Stream.tapErrorCause(
+    Stream.map(stream, (bytes) => {
+      counted = counted! + bytes.length
+      return bytes
+    }),
+    () => Effect.sync(() => failed = true)
+  )
+  // a clone, as a draft makes it
+  return Object.assign(Object.create(Object.getPrototypeOf(response)), response, {
+    body: HttpBody.stream(tallied, contentType, contentLength)
+  })
+}
+
+/** The size of the content as it is sent (RFC 9110 section 6.4.1), where it is known beforehand. */
+const bytesOf = (request: HttpServerRequest.HttpServerRequest, response: Response): number | undefined => {
+  const { body, headers, status } = response
+  if (request.method === "HEAD" || status === 204 || status === 304 || body._tag === "Empty") return 0
+  const length = body.contentLength ?? (body._tag === "Raw" ? Number(headers["content-length"]) : Number.NaN)
+  return Number.isNaN(length) ? undefined : length
 }
 
 // --- the request -----------------------------------------------------------------------------------------------------
@@ -816,6 +991,7 @@ export const phasesEffect = (
       const ended = exchange.takeEnded()
       exchange.install(fiber)
       if (ended !== undefined) {
+        exchange.conclude(ended)
         // an answer here is a failure to the endpoint: it is a response, and leaves as what it is
         return ended._tag === "Respond"
           ? Effect.fail(ended.response)

@@ -5,7 +5,7 @@ import {
   type HttpServerRequest,
   HttpServerResponse
 } from "@effect/platform"
-import { type Clock, Context, Effect, type Option, type Scope } from "effect"
+import { Cause, type Clock, Context, Effect, LogLevel, type Option, type Scope } from "effect"
 import { type Entropy, Middleware, type ResponseDraft, Stack } from "effect-middleware"
 import {
   auth,
@@ -170,6 +170,9 @@ typeOf(exchange.deriveRequest({ url: "/", headers: exchange.request.headers, met
 exchange.deriveRequest({ body: "" })
 typeOf(exchange.annotateLogs("key", 1)).is<void>()
 typeOf(exchange.annotateSpan("key", 1)).is<void>()
+typeOf(exchange.route).is<string | undefined>()
+typeOf(exchange.refusal).is<Middleware.Refusal | undefined>()
+typeOf(exchange.log(LogLevel.Info, "message", { key: 1 }, Cause.empty)).is<void>()
 same<keyof Middleware.RequestChanges, "headers" | "method" | "remoteAddress" | "url">()
 export const fewer: Middleware.Exchange<Store> = exchange
 // @ts-expect-error it has no user
@@ -444,7 +447,12 @@ typeOf(Middleware.unless(effectCondition, session)).is<
 typeOf(app.pipe(Middleware.when(() => true, session))).is<
   HttpApp.Default<Unauthenticated | NotFound, Session | User | Database | Store>
 >()
-typeOf(Middleware.when(() => true, Stack.make(session, auth)).members).is<[typeof session, typeof auth]>()
+// a stack under a condition is one: an edit would take its members out from under it
+typeOf(Middleware.when(() => true, Stack.make(session, auth)).members).is<Middleware.Phases>()
+typeOf(Middleware.forRoutes(["/a"], Stack.make(session, errors)).members).is<Middleware.Wrapping>()
+same<Middleware.Undivided<Stack.Stack<[typeof session, typeof errors]>>, Middleware.Wrapping>()
+// @ts-expect-error no stack to edit
+Stack.append(Middleware.unless(() => true, Stack.make(session, auth)), cors)
 
 // both alternatives: what both provide and handle
 declare const memory: Middleware.Middleware<Session | User, Busy, Database, Busy, "Memory", Middleware.Phases>

@@ -28,6 +28,8 @@ typeOf(draft.setCookie("a", "1", { httpOnly: true })).is<void>()
 typeOf(draft.setBody(HttpBody.empty)).is<void>()
 typeOf(draft.replace(HttpServerResponse.empty())).is<void>()
 typeOf(draft.refuse(new Busy())).is<void>()
+typeOf(draft.onSent((sent) => typeOf(sent).is<ResponseDraft.Sent>())).is<void>()
+typeOf(open.listeners).is<ReadonlyArray<(sent: ResponseDraft.Sent) => void>>()
 
 // @ts-expect-error by `setBody`
 draft.body = HttpBody.empty
