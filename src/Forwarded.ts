@@ -107,6 +107,11 @@ export interface ClientInfo {
   readonly address: string | undefined
   readonly scheme: "http" | "https"
   /**
+   * Whether `scheme` is the client's: that of its own connection, or what a trusted proxy has stated. `false` behind a
+   * proxy that states none, or a malformed one: then `scheme` is that of the proxy's connection to this server.
+   */
+  readonly schemeKnown: boolean
+  /**
    * The authority the client asked for: valid, lower-case, without the scheme's default port. It is the sender's choice
    * until `TrustedHost` has looked at it. `undefined` when it is missing or malformed.
    */
@@ -187,7 +192,7 @@ export const policy = (options: Options): (facts: Facts) => ClientInfo => {
     const scheme = facts.encrypted === true ? "https" : "http"
     const target = targetAuthority(facts.target) ?? parseHost(facts.host)
     const authority = target === "malformed" ? undefined : target
-    if (!isTrusted(peer, 0)) return makeClient(peer, scheme, authority, undefined, undefined, false, [])
+    if (!isTrusted(peer, 0)) return makeClient(peer, scheme, true, authority, undefined, undefined, false, [])
 
     const { field, nodes } = read(facts.header)
     const chain: Array<string> = []
@@ -201,9 +206,11 @@ export const policy = (options: Options): (facts: Facts) => ClientInfo => {
       address = node._tag === "Address" ? node.address : undefined
       if (address === undefined) break
     }
+    const stated = schemes.get(field("proto", index)?.toLowerCase() ?? "")
     return makeClient(
       address,
-      schemes.get(field("proto", index)?.toLowerCase() ?? "") ?? scheme,
+      stated ?? scheme,
+      stated !== undefined,
       parseHost(field("host", index)) ?? authority,
       field("port", index),
       parsePrefix(field("prefix", index)),
@@ -320,6 +327,7 @@ const schemes: ReadonlyMap<string, ClientInfo["scheme"]> = new Map([
 const makeClient = (
   address: Address | undefined,
   scheme: ClientInfo["scheme"],
+  schemeKnown: boolean,
   authority: Authority | undefined,
   forwardedPort: string | undefined,
   prefix: string | undefined,
@@ -331,6 +339,7 @@ const makeClient = (
   return {
     address: address && String(address),
     scheme,
+    schemeKnown,
     host: authority && formatAuthority(authority.host, port),
     hostname: authority?.host,
     port,

@@ -27,6 +27,7 @@ describe("policy", () => {
   const direct: Forwarded.ClientInfo = {
     address: "10.0.0.1",
     scheme: "http",
+    schemeKnown: true,
     host: "example.com",
     hostname: "example.com",
     port: undefined,
@@ -34,6 +35,7 @@ describe("policy", () => {
     proxied: false,
     chain: []
   }
+  const proxied: Forwarded.ClientInfo = { ...direct, proxied: true, schemeKnown: false }
 
   const forged = {
     "x-forwarded-for": "127.0.0.1",
@@ -131,17 +133,14 @@ describe("policy", () => {
     })
 
     it("a trusted peer that says nothing is the client", () => {
-      assert.deepStrictEqual(identify(proxies, {}), { ...direct, proxied: true })
-      assert.deepStrictEqual(identify(hops(2), {}), { ...direct, proxied: true })
+      assert.deepStrictEqual(identify(proxies, {}), proxied)
+      assert.deepStrictEqual(identify(hops(2), {}), proxied)
     })
 
     it("the other family is never read", () => {
       const { "forwarded": _, ...x } = forged
-      assert.deepStrictEqual(identify(forwarded, { headers: x }), { ...direct, proxied: true })
-      assert.deepStrictEqual(identify(proxies, { headers: { forwarded: forged.forwarded } }), {
-        ...direct,
-        proxied: true
-      })
+      assert.deepStrictEqual(identify(forwarded, { headers: x }), proxied)
+      assert.deepStrictEqual(identify(proxies, { headers: { forwarded: forged.forwarded } }), proxied)
     })
 
     it("an address that someone else has chosen is never read", () => {
@@ -205,7 +204,7 @@ describe("policy", () => {
       ["unknown ends hops", hops(3), "203.0.113.9, unknown, 198.51.100.1", undefined, ["198.51.100.1", "10.0.0.1"]]
     ])("%s: %s", (_, options, list, address, chain) => {
       const client = identify(options, { headers: { "x-forwarded-for": list } })
-      assert.deepStrictEqual(client, { ...direct, address, chain, proxied: true })
+      assert.deepStrictEqual(client, { ...proxied, address, chain })
     })
 
     it.each<[rule: string, value: string, address: string | undefined]>([
@@ -263,6 +262,7 @@ describe("policy", () => {
   })
 
   describe("what else the proxy says", () => {
+    const schemeOf = (client: Forwarded.ClientInfo) => client.schemeKnown ? client.scheme : `${client.scheme}?`
     const all = { ...proxies, fields: ["proto", "host", "port", "prefix"] } as const
 
     it.each<[rule: string, headers: Readonly<Record<string, string>>, scheme: string]>([
@@ -288,21 +288,21 @@ describe("policy", () => {
       [
         "none of fewer",
         { "x-forwarded-for": "1.2.3.4, 203.0.113.9, 10.0.0.2", "x-forwarded-proto": "https, https" },
-        "http"
+        "http?"
       ],
-      ["none of more", { "x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https, https" }, "http"],
-      ["none of several without an X-Forwarded-For", { "x-forwarded-proto": "https, https" }, "http"],
+      ["none of more", { "x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https, https" }, "http?"],
+      ["none of several without an X-Forwarded-For", { "x-forwarded-proto": "https, https" }, "http?"],
       [
         "none at the place of the peer",
         { "x-forwarded-for": "203.0.113.9, evil", "x-forwarded-proto": "https, https" },
-        "http"
+        "http?"
       ],
-      ["none that is malformed", { "x-forwarded-proto": "https;evil" }, "http"],
-      ["none of another scheme", { "x-forwarded-proto": "javascript" }, "http"],
-      ["none that is empty", { "x-forwarded-proto": "" }, "http"],
-      ["none of an object's own", { "x-forwarded-proto": "constructor" }, "http"]
+      ["none that is malformed", { "x-forwarded-proto": "https;evil" }, "http?"],
+      ["none of another scheme", { "x-forwarded-proto": "javascript" }, "http?"],
+      ["none that is empty", { "x-forwarded-proto": "" }, "http?"],
+      ["none of an object's own", { "x-forwarded-proto": "constructor" }, "http?"]
     ])("X-Forwarded-Proto: %s: %j", (_, headers, scheme) => {
-      assert.strictEqual(identify(proxies, { headers }).scheme, scheme)
+      assert.strictEqual(schemeOf(identify(proxies, { headers })), scheme)
     })
 
     it("none of a list too long to have a length", () => {
@@ -310,12 +310,18 @@ describe("policy", () => {
         "x-forwarded-for": `${"1.2.3.4, ".repeat(150)}203.0.113.9`,
         "x-forwarded-proto": `${"https, ".repeat(120)}https`
       }
-      assert.strictEqual(identify(proxies, { headers }).scheme, "http")
+      assert.strictEqual(schemeOf(identify(proxies, { headers })), "http?")
     })
 
-    it("http of an encrypted connection is http", () => {
-      assert.strictEqual(identify(proxies, { encrypted: true, headers: { "x-forwarded-proto": "ws" } }).scheme, "http")
-      assert.strictEqual(identify(proxies, { encrypted: true, headers: { "x-forwarded-proto": "?" } }).scheme, "https")
+    it("http of an encrypted connection is http, and what is not stated is not known", () => {
+      const over = (proto: string) =>
+        schemeOf(identify(proxies, { encrypted: true, headers: { "x-forwarded-proto": proto } }))
+      assert.deepStrictEqual([over("ws"), over("?")], ["http", "https?"])
+    })
+
+    it("a client that connects itself needs nobody to state it", () => {
+      const direct = (encrypted: boolean) => schemeOf(identify({ trust: "none" }, { encrypted, headers: forged }))
+      assert.deepStrictEqual([direct(false), direct(true)], ["http", "https"])
     })
 
     it.each<[rule: string, headers: Readonly<Record<string, string>>, host: string]>([
@@ -383,15 +389,16 @@ describe("policy", () => {
       const { proxied: _, address: __, chain: ___, ...said } = identify(proxies, { headers: forged })
       assert.deepStrictEqual<unknown>(said, {
         scheme: "https",
+        schemeKnown: true,
         host: "evil.test",
         hostname: "evil.test",
         port: undefined,
         prefix: undefined
       })
       const client = identify({ ...proxies, fields: [] }, { headers: forged })
-      assert.deepStrictEqual(client, { ...direct, address: "127.0.0.1", proxied: true, chain: ["10.0.0.1"] })
+      assert.deepStrictEqual(client, { ...proxied, address: "127.0.0.1", chain: ["10.0.0.1"] })
       assert.strictEqual(identify({ ...proxies, fields: ["proto"] }, { headers: forged }).host, "example.com")
-      assert.strictEqual(identify({ ...proxies, fields: ["host"] }, { headers: forged }).scheme, "http")
+      assert.strictEqual(schemeOf(identify({ ...proxies, fields: ["host"] }, { headers: forged })), "http?")
     })
 
     it.each<[rule: string, value: string, scheme: string, host: string]>([
@@ -401,26 +408,26 @@ describe("policy", () => {
         "https",
         "app.test"
       ],
-      ["another's does not", "for=203.0.113.9, for=10.0.0.2;proto=https;host=inner", "http", "example.com"],
+      ["another's does not", "for=203.0.113.9, for=10.0.0.2;proto=https;host=inner", "http?", "example.com"],
       [
         "nor what the client has sent itself",
         "for=127.0.0.1;proto=https;host=evil.test, for=203.0.113.9",
-        "http",
+        "http?",
         "example.com"
       ],
       [
         "nor a proxy's own, when it names nobody behind it",
         "for=evil;proto=https;host=evil.test",
-        "http",
+        "http?",
         "example.com"
       ],
       ["a hidden client's counts", "for=_hidden;proto=https;host=app.test", "https", "app.test"],
       ["a client's without a name counts", "proto=https;host=app.test", "https", "app.test"],
       ["a host may be quoted", "for=203.0.113.9;host=\"app.test:8080\";proto=\"HTTPS\"", "https", "app.test:8080"],
-      ["a host in quotes is still one host", "for=203.0.113.9;host=\"app.test, evil.test\"", "http", "example.com"]
+      ["a host in quotes is still one host", "for=203.0.113.9;host=\"app.test, evil.test\"", "http?", "example.com"]
     ])("Forwarded: %s: %s", (_, value, scheme, host) => {
       const client = identify(forwarded, { headers: { forwarded: value } })
-      assert.deepStrictEqual<unknown>([client.scheme, client.host], [scheme, host])
+      assert.deepStrictEqual([schemeOf(client), client.host], [scheme, host])
     })
   })
 
@@ -499,9 +506,16 @@ describe("hiddenHeaders", () => {
 
 describe("middleware", () => {
   const whoami = Effect.gen(function*() {
-    const { address, host, proxied, scheme } = yield* Forwarded.Client
+    const { address, host, proxied, scheme, schemeKnown } = yield* Forwarded.Client
     const { headers } = yield* HttpServerRequest.HttpServerRequest
-    return HttpServerResponse.unsafeJson({ address, host, proxied, scheme, seen: Object.keys(headers).sort() })
+    return HttpServerResponse.unsafeJson({
+      address,
+      host,
+      proxied,
+      scheme,
+      schemeKnown,
+      seen: Object.keys(headers).sort()
+    })
   })
   const sent = {
     "x-forwarded-for": "203.0.113.9",
@@ -510,7 +524,7 @@ describe("middleware", () => {
     "x-real-ip": "203.0.113.9",
     "x-own": "1"
   }
-  const direct = { address: "127.0.0.1", proxied: false, scheme: "http" }
+  const direct = { address: "127.0.0.1", proxied: false, scheme: "http", schemeKnown: true }
   const proxied = { address: "203.0.113.9", proxied: true, scheme: "https", host: "example.com" }
 
   describe.each(mounts.filter(({ name }) => name.endsWith("Node")))("$name", ({ mount }) => {
