@@ -1,8 +1,10 @@
 /**
  * Runs the benchmarks and writes what they say to `results/`.
  *
- *     npm run bench               # some five minutes
- *     npm run bench -- --quick    # under one; prints and writes nothing
+ *     npm run bench                       # layers, then servers: a quarter of an hour
+ *     npm run bench -- layers
+ *     npm run bench -- servers --cases full,error --only raw,ours
+ *     npm run bench -- servers --quick    # two minutes at most; prints and writes nothing
  *     npm run bench -- --rounds 9
  */
 import * as Fs from "node:fs"
@@ -10,48 +12,86 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
 import * as Layers from "./layers/run.js"
+import * as Servers from "./servers/run.js"
 import { snapshot } from "./snapshot.js"
 
-const { values: options } = parseArgs({
-  options: { quick: { type: "boolean", default: false }, rounds: { type: "string" } }
+const { positionals, values: options } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    cases: { type: "string" },
+    only: { type: "string" }
+  }
 })
-const plan = options.quick ? Layers.quick : Layers.full
-const rounds = options.rounds === undefined ? plan.rounds : Number(options.rounds)
-if (!Number.isInteger(rounds) || rounds < 1) throw new TypeError("--rounds takes a number from 1 on")
-
-const load = () => Os.loadavg()[0]!.toFixed(1)
-const began = new Date()
-const before = load()
-const folder = snapshot()
-const results = await Layers.run(folder, { ...plan, rounds }, console.error)
-  .finally(() => Fs.rmSync(folder, { recursive: true }))
-const minutes = ((Date.now() - began.getTime()) / 60_000).toFixed(1)
-const cpus = Os.cpus()
-
-const page = [
-  `# ${Layers.title}`,
-  Layers.about,
-  table([
-    ["Date", began.toISOString().slice(0, 10)],
-    ["Node", process.version],
-    ["CPU", `${cpus[0]!.model.trim()}, ${cpus.length} cores, ${Os.platform()} ${Os.arch()}`],
-    ["Load average", `${before} before, ${load()} after`],
-    [
-      "Rounds",
-      `${rounds}, of ${plan.measuring} ms of CPU time after ${plan.warmUp} of warm-up; ${minutes} minutes in all`
-    ]
-  ]),
-  results
-].join("\n\n") + "\n"
-
-console.log(page)
-if (!options.quick) {
-  const file = Path.join(import.meta.dirname, "results", "layers.md")
-  Fs.mkdirSync(Path.dirname(file), { recursive: true })
-  Fs.writeFileSync(file, page)
-  console.error(`Written to ${Path.relative(process.cwd(), file)}`)
+const kind = options.quick ? "quick" : "full"
+const rounds = options.rounds === undefined ? undefined : Number(options.rounds)
+if (rounds !== undefined && (!Number.isInteger(rounds) || rounds < 1)) {
+  throw new TypeError("--rounds takes a number from 1 on")
 }
 
-function table(rows: ReadonlyArray<readonly [string, string]>): string {
-  return ["| | |", "|---|---|", ...rows.map(([name, value]) => `| ${name} | ${value} |`)].join("\n")
+/** The pages and pictures of a suite, by the names of their files. */
+type Suite = (folder: string) => Promise<{ readonly [file: string]: string }>
+
+const layers: Suite = async (folder) => {
+  const plan = { ...Layers[kind], ...(rounds && { rounds }) }
+  const facts = machine()
+  const results = await Layers.run(folder, plan, console.error)
+  const took = `${plan.rounds}, of ${plan.measuring} ms of CPU time after ${plan.warmUp} of warm-up`
+  return { "layers.md": page(Layers.title, Layers.about, facts(took), results) }
+}
+
+const servers: Suite = async (folder) => {
+  const plan = { ...Servers[kind], ...(rounds && { rounds }) }
+  const facts = machine()
+  const selection = { cases: options.cases?.split(","), servers: options.only?.split(",") }
+  const { about, chart, results } = await Servers.run(folder, plan, selection, console.error)
+  const took = `${plan.rounds}, each ${plan.measuring} ms on ${plan.connections} connections that never wait, and ` +
+    `${plan.measuring} ms at ${plan.rate} requests a second`
+  const picture = "![CPU time of a request, by case and server](servers.svg)"
+  return { "servers.md": page(Servers.title, about, facts(took), picture, results), "servers.svg": chart }
+}
+
+const suites: { readonly [name: string]: Suite | undefined } = { layers, servers }
+const names = positionals.length === 0 ? Object.keys(suites) : positionals
+const unknown = names.find((name) => !Object.hasOwn(suites, name))
+if (unknown !== undefined) throw new TypeError(`No suite "${unknown}": ${Object.keys(suites).join(", ")}`)
+/** Half of it would look like all of it. */
+const writes = !options.quick && options.cases === undefined && options.only === undefined
+
+const folder = snapshot()
+try {
+  for (const name of names) {
+    for (const [file, content] of Object.entries(await suites[name]!(folder))) {
+      if (file.endsWith(".md")) console.log(content)
+      if (!writes) continue
+      const path = Path.join(import.meta.dirname, "results", file)
+      Fs.mkdirSync(Path.dirname(path), { recursive: true })
+      Fs.writeFileSync(path, content)
+      console.error(`Written to ${Path.relative(process.cwd(), path)}`)
+    }
+  }
+} finally {
+  Fs.rmSync(folder, { recursive: true })
+}
+
+/** Where and when; what is known only afterwards is asked for then. */
+function machine() {
+  const load = () => Os.loadavg()[0]!.toFixed(1)
+  const began = new Date()
+  const before = load()
+  const cpus = Os.cpus()
+  return (rounds: string) =>
+    [
+      "| | |\n|---|---|",
+      `| Date | ${began.toISOString().slice(0, 10)} |`,
+      `| Node | ${process.version} |`,
+      `| CPU | ${cpus[0]!.model.trim()}, ${cpus.length} cores, ${Os.platform()} ${Os.arch()} |`,
+      `| Load average | ${before} before, ${load()} after |`,
+      `| Rounds | ${rounds}; ${((Date.now() - began.getTime()) / 60_000).toFixed(1)} minutes in all |`
+    ].join("\n")
+}
+
+function page(title: string, ...parts: ReadonlyArray<string>): string {
+  return [`# ${title}`, ...parts].join("\n\n") + "\n"
 }

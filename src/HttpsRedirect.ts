@@ -197,7 +197,7 @@ export const middleware = <const Name extends string = "HttpsRedirect">(
         case "Allow":
           return
         case "Reject":
-          return Middleware.Refuse(new HttpsRequired({ reason: decision.reason }))
+          return refuse[decision.reason]
         case "Redirect":
           return Middleware.Respond(redirect(decision.location, decision.status))
         case "Unknown":
@@ -206,6 +206,13 @@ export const middleware = <const Name extends string = "HttpsRedirect">(
       }
     }
   })
+}
+
+// made once: an error with its stack and its schema costs more than the decision
+const refuse = {
+  upgrade: Middleware.Refuse(new HttpsRequired({ reason: "upgrade" })),
+  host: Middleware.Refuse(new HttpsRequired({ reason: "host" })),
+  method: Middleware.Refuse(new HttpsRequired({ reason: "method" }))
 }
 
 const unstated = "HttpsRedirect: a trusted proxy does not state the scheme, so http is not redirected: " +

@@ -193,11 +193,19 @@ export const middleware = <
       const decision = decide(facts(exchange))
       if (decision._tag === "Allow") return
       return decision._tag === "Reject"
-        ? Middleware.Refuse(new UntrustedHost({ reason: decision.reason }))
+        ? refuse[decision.reason]
         : Middleware.Respond(HttpServerResponse.redirect(decision.location, { status: 308 }))
     }
     // `Client` is read, and so required, only as the source
   }) as Middleware.Middleware<never, UntrustedHost, never, never, Name, Middleware.Phases>
+}
+
+// made once: an error with its stack and its schema costs more than the decision
+const refuse = {
+  missing: Middleware.Refuse(new UntrustedHost({ reason: "missing" })),
+  malformed: Middleware.Refuse(new UntrustedHost({ reason: "malformed" })),
+  duplicate: Middleware.Refuse(new UntrustedHost({ reason: "duplicate" })),
+  untrusted: Middleware.Refuse(new UntrustedHost({ reason: "untrusted" }))
 }
 
 type AnyExchange = Middleware.Exchange<Client>

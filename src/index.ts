@@ -1,4 +1,19 @@
 /**
+ * One structured line in the log for each request, written when the response is done: the last byte sent, or the
+ * connection lost. Rules:
+ *
+ * @since 0.1.0
+ */
+export * as AccessLog from "./AccessLog.js"
+
+/**
+ * Says which other origins may read the responses, and answers the preflights of browsers.
+ *
+ * @since 0.1.0
+ */
+export * as Cors from "./Cors.js"
+
+/**
  * Randomness for plain phases, which have no Effect to ask, injected so that
  * tests can fix it.
  *
@@ -20,6 +35,28 @@ export * as ExceptionHandlers from "./ExceptionHandlers.js"
  * @since 0.1.0
  */
 export * as Forwarded from "./Forwarded.js"
+
+/**
+ * Has browsers come by https alone, for as long as you say: HTTP Strict Transport Security (RFC 6797).
+ *
+ * @since 0.1.0
+ */
+export * as Hsts from "./Hsts.js"
+
+/**
+ * Sends clients that come by plain http to https.
+ *
+ * @since 0.1.0
+ */
+export * as HttpsRedirect from "./HttpsRedirect.js"
+
+/**
+ * Measures what a server does: durations, sizes, requests in flight and refusals, as Effect metrics under the names of
+ * OpenTelemetry's conventions for HTTP servers.
+ *
+ * @since 0.1.0
+ */
+export * as Metrics from "./Metrics.js"
 
 /**
  * What a middleware is: an `HttpMiddleware` that says in its type what it gives
@@ -55,12 +92,26 @@ export * as RequestId from "./RequestId.js"
 export * as ResponseDraft from "./ResponseDraft.js"
 
 /**
+ * Tells the client how long an answer took, and of what that was made: `Server-Timing`, and `X-Process-Time`.
+ *
+ * @since 0.1.0
+ */
+export * as ServerTiming from "./ServerTiming.js"
+
+/**
  * An ordered stack of middlewares as one value: written outermost first, checked
  * by the compiler, printed, edited by name, and mounted anywhere.
  *
  * @since 0.1.0
  */
 export * as Stack from "./Stack.js"
+
+/**
+ * Where the time of a request goes, layer by layer: a stack that tells of itself.
+ *
+ * @since 0.1.0
+ */
+export * as Telemetry from "./Telemetry.js"
 
 /**
  * Refuses requests that are not for one of your hosts.

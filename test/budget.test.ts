@@ -5,9 +5,20 @@
 import { HttpRouter, HttpServerResponse } from "@effect/platform"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Tracer } from "effect"
-import { Middleware } from "effect-middleware"
+import {
+  AccessLog,
+  Cors,
+  Forwarded,
+  Hsts,
+  Metrics,
+  Middleware,
+  RequestId,
+  ServerTiming,
+  Telemetry,
+  TrustedHost
+} from "effect-middleware"
 import { answered, stackOf, Teapot, wrap } from "./utils/laws.js"
-import { type App, type Mount, mounts } from "./utils/TestApp.js"
+import { type App, type Init, type Mount, mounts } from "./utils/TestApp.js"
 
 interface Cost {
   readonly operations: number
@@ -46,10 +57,10 @@ const countingSets = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A,
 const identity = ((app: App) => app) as unknown as Middleware.Any
 
 /** What one request costs the server, once the first has warmed what is built lazily. */
-const costOf = (mount: Mount, middleware: Middleware.Any, app: App): Effect.Effect<Cost> =>
+const costOf = (mount: Mount, middleware: Middleware.Any, app: App, init?: Init): Effect.Effect<Cost> =>
   Effect.scoped(Effect.gen(function*() {
     const send = yield* Effect.withTracer(mount.mount(app, middleware), counting)
-    yield* answered(send())
+    yield* answered(send(init))
     // the client, too, is an Effect, and its sets are counted: once without a request
     const client = yield* countingSets(Effect.suspend(() => {
       counted = { operations: 0, sets: 0 }
@@ -57,7 +68,7 @@ const costOf = (mount: Mount, middleware: Middleware.Any, app: App): Effect.Effe
     }))
     yield* countingSets(Effect.suspend(() => {
       counted = { operations: 0, sets: 0 }
-      return send()
+      return send(init)
     }))
     return { operations: counted.operations, sets: counted.sets - client }
   }))
@@ -87,6 +98,7 @@ const stacks = {
   "20 plain": stackOf(...plain(20)),
   "20 plain, each under a condition": stackOf(...plain(20).map((layer) => Middleware.when(() => true, layer))),
   "20 plain, under conditions not met": stackOf(...plain(20).map((layer) => Middleware.when(() => false, layer))),
+  "20 plain, observed": Telemetry.observe(stackOf(...plain(20))),
   "20 plain, providing": stackOf(...plain(20), providing),
   "20 plain, of another request, annotated": stackOf(...plain(20), deriving, annotating),
   "refused first": stackOf(refusing, ...plain(20)),
@@ -102,6 +114,23 @@ const stacks = {
     Middleware.make({ name: "ResponseEffect", responseEffect: () => Effect.void })
   )
 } satisfies Record<string, Middleware.Any>
+
+/** What a server of today would have, all of it plain. */
+const whole = stackOf(
+  Forwarded.middleware({ trust: "none" }),
+  RequestId.middleware(),
+  AccessLog.middleware(),
+  Metrics.middleware(),
+  ServerTiming.middleware(),
+  Cors.middleware({ origins: ["https://app.example.com"], methods: ["PUT"], credentials: true }),
+  Hsts.middleware(),
+  TrustedHost.middleware({ hosts: ["localhost"] })
+)
+const crossOrigin: Init = { headers: { host: "localhost", origin: "https://app.example.com" } }
+const preflight: Init = {
+  method: "OPTIONS",
+  headers: { ...crossOrigin.headers, "access-control-request-method": "PUT" }
+}
 
 type Name = keyof typeof stacks
 const names = Object.keys(stacks) as ReadonlyArray<Name>
@@ -133,6 +162,8 @@ for (const mount of measured) {
         assert.deepStrictEqual(costs["20 plain"], costs["1 plain"])
         assert.deepStrictEqual(costs["20 plain, each under a condition"], costs["20 plain"])
         atMost("20 plain, under conditions not met", 5, 1)
+        // off, there is nothing to count; on, it is still plain code
+        assert.deepStrictEqual(costs["20 plain, observed"], costs["20 plain"])
         // a context that is copied is put back, too
         atMost("20 plain, providing", 5, 2)
         atMost("20 plain, of another request, annotated", 5, 2)
@@ -147,6 +178,29 @@ for (const mount of measured) {
           assert.isBelow(costs[name].operations, bare.operations, name)
           assert.isAtMost(costs[name].sets, bare.sets, name)
         }
+      }))
+
+    it.effect("a preflight costs no more than an answer, and enters neither router nor handler", () =>
+      Effect.gen(function*() {
+        let entered = 0
+        const handler = Effect.sync(() => {
+          entered++
+          return HttpServerResponse.text("ok")
+        })
+        const app = appOf(mount, handler)
+        const bare = yield* costOf(mount, identity, app, crossOrigin)
+        const answer = yield* costOf(mount, whole, app, crossOrigin)
+        assert.strictEqual(entered, 4)
+        const preflighted = yield* costOf(mount, whole, app, preflight)
+        assert.strictEqual(entered, 4)
+        assert.isAtMost(answer.operations - bare.operations, 5)
+        assert.isAtMost(answer.sets - bare.sets, 2)
+        assert.isAtMost(preflighted.operations - bare.operations, answer.operations - bare.operations)
+        assert.isAtMost(preflighted.sets - bare.sets, answer.sets - bare.sets)
+        table.push([
+          `${mount.name}, whole`,
+          ...[bare, answer, preflighted].map(({ operations, sets }) => `${operations} / ${sets}`)
+        ])
       }))
 
     it.effect("enters neither router nor handler when it refuses", () =>

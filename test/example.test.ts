@@ -73,6 +73,7 @@ describe("the notes example", () => {
     Effect.gen(function*() {
       const lines: Array<string> = []
       const logger = Logger.make(({ annotations, cause }) => {
+        if (Cause.isEmpty(cause)) return // the access log
         lines.push(`${Option.getOrUndefined(HashMap.get(annotations, "request.id"))} ${Cause.pretty(cause)}`)
       })
       const port = yield* Effect.provide(start(), Logger.replace(Logger.defaultLogger, logger))
@@ -92,6 +93,29 @@ describe("the notes example", () => {
       const { address, id, scheme } = JSON.parse(body)
       assert.deepStrictEqual([address, scheme], ["127.0.0.1", "http"])
       assert.notStrictEqual(id, "mine")
+    }))
+
+  it.scoped("lets a page of a development server read, measures, and logs the request", () =>
+    Effect.gen(function*() {
+      const lines = yield* Queue.unbounded<string>()
+      const logger = Logger.make(({ annotations, message }) =>
+        void lines.unsafeOffer(`${message} ${Option.getOrUndefined(HashMap.get(annotations, "request.id"))}`)
+      )
+      const port = yield* Effect.provide(start(), Logger.replace(Logger.defaultLogger, logger))
+      const origin = "http://localhost:5173"
+      const reply = yield* request(port, { path: "/notes/99", headers: { origin } })
+      assert.deepStrictEqual(
+        [reply.status, reply.headers["access-control-allow-origin"], reply.headers["server-timing"]],
+        [404, origin, "total;dur=0"]
+      )
+      assert.strictEqual(yield* Queue.take(lines), `GET /notes/:id 404 ${reply.headers["x-request-id"]}`)
+      assert.strictEqual(
+        (yield* request(port, { path: "/notes" })).headers["server-timing"],
+        "total;dur=0, notes;dur=0"
+      )
+      const preflight = { origin, "access-control-request-method": "DELETE" }
+      const { headers, status } = yield* request(port, { method: "OPTIONS", path: "/notes/1", headers: preflight })
+      assert.deepStrictEqual([status, headers["access-control-allow-methods"]], [204, "GET, HEAD, POST, DELETE"])
     }))
 
   it.scoped("streams: the first note arrives before the last is produced", () =>
@@ -131,12 +155,15 @@ describe("the notes example", () => {
     assert.strictEqual(
       Stack.describe(stack),
       `
-Forwarded                  → request  provides effect-middleware/Forwarded/Client
-│ RequestId                → request  provides effect-middleware/RequestId  ← response
-│ │ LogDefects             ↔ wraps
-│ │ │ TrustedHost          → request
-│ │ │ │ ExceptionHandlers  ↔ wraps
-│ │ │ │ │ app`.slice(1)
+Forwarded                        → request  provides effect-middleware/Forwarded/Client
+│ RequestId                      → request  provides effect-middleware/RequestId  ← response
+│ │ AccessLog                    → request  provides effect-middleware/AccessLog/Fields  ← response
+│ │ │ ServerTiming               → request  provides effect-middleware/ServerTiming  ← response
+│ │ │ │ Cors                     → request  ← response
+│ │ │ │ │ LogDefects             ↔ wraps
+│ │ │ │ │ │ TrustedHost          → request
+│ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
+│ │ │ │ │ │ │ │ app`.slice(1)
     )
   })
 })

@@ -17,7 +17,21 @@ import {
 import { NodeSocket } from "@effect/platform-node"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Cause, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, LogLevel, Schema } from "effect"
-import { ExceptionHandlers, Forwarded, Middleware, RequestId, Stack, TrustedHost } from "effect-middleware"
+import {
+  AccessLog,
+  Cors,
+  ExceptionHandlers,
+  Forwarded,
+  Hsts,
+  HttpsRedirect,
+  Metrics,
+  Middleware,
+  RequestId,
+  ServerTiming,
+  Stack,
+  Telemetry,
+  TrustedHost
+} from "effect-middleware"
 import {
   answered,
   holds,
@@ -54,6 +68,10 @@ const absentEffect = Middleware.make({
 })
 const asPlatform = (error: unknown) =>
   HttpServerRespondable.toResponseOrElse(error, HttpServerResponse.empty({ status: 500 }))
+
+/** What needs to know the client stands inside `Forwarded`. */
+const behindProxy = (member: Middleware.Any) => stackOf(Forwarded.middleware({ trust: { hops: 1 } }), member)
+const secure = { allowed: { headers: { "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https" } } }
 
 /** A middleware joins the laws by its line. */
 const subjects: ReadonlyArray<Subject> = [
@@ -95,10 +113,27 @@ const subjects: ReadonlyArray<Subject> = [
         Stack.make(touchEffect, keeps("Keeps") as never)
       )
   ),
+  subject("Telemetry.observe", () => Telemetry.observe(Stack.make(touch, touchEffect, keeps("Keeps") as never))),
+  subject(
+    "Telemetry.observe, of children",
+    () => Telemetry.observe(Stack.make(touch, touchEffect, keeps("Keeps") as never), { spans: "children" })
+  ),
   subject("RequestId", () => RequestId.middleware()),
   subject("Forwarded", () => Forwarded.middleware({ trust: "none" })),
   subject("Forwarded, of a proxy", () => Forwarded.middleware({ trust: { hops: 1 } }), {
     allowed: { headers: { "x-forwarded-for": "192.0.2.1" } }
+  }),
+  subject("HttpsRedirect", () => behindProxy(HttpsRedirect.middleware()), secure),
+  subject("Hsts", () => behindProxy(Hsts.middleware()), secure),
+  subject("AccessLog", () => behindProxy(AccessLog.middleware()), secure),
+  subject("Metrics", () => behindProxy(Metrics.middleware()), secure),
+  // what is in `Server-Timing` already it adds to
+  subject("ServerTiming", () => ServerTiming.middleware({ total: false, processTime: true })),
+  subject("Cors", () => Cors.middleware({ origins: ["https://app.example.com"], credentials: true }), {
+    allowed: { headers: { origin: "https://app.example.com" } }
+  }),
+  subject("Cors, of an Effect", () => Cors.middleware({ origins: () => Effect.succeed(true) }), {
+    allowed: { headers: { origin: "https://app.example.com" } }
   }),
   subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
     allowed: { headers: { host: "localhost" } }

@@ -1,11 +1,14 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Schema, Stream } from "effect"
 import {
+  AccessLog,
+  Cors,
   ExceptionHandlers,
   Forwarded,
   Middleware,
   ProblemDetails,
   RequestId,
+  ServerTiming,
   Stack,
   TrustedHost
 } from "effect-middleware"
@@ -21,6 +24,11 @@ const logDefects = Middleware.dispatch(
 export const stack = Stack.make(
   Forwarded.middleware({ trust: "none" }),
   RequestId.middleware({ generate: RequestId.uuid7 }),
+  AccessLog.middleware({ slow: "1 second" }),
+  // an example: everybody may see where the time goes
+  ServerTiming.middleware({ details: true }),
+  // a page of a development server may call this one
+  Cors.middleware({ origins: [/http:\/\/localhost:\d+/], methods: ["DELETE"], exposedHeaders: ["x-request-id"] }),
   logDefects,
   TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
   ExceptionHandlers.byTag({
@@ -38,7 +46,9 @@ const notesJson = json(Schema.Array(Note))
 const idParam = HttpLayerRouter.schemaPathParams(Schema.Struct({ id: Schema.NumberFromString }))
 const newNote = HttpServerRequest.schemaBodyJson(Schema.Struct({ text: Schema.NonEmptyString }))
 
-const list = Effect.flatMap(Effect.flatMap(Notes, (notes) => notes.list), (notes) => notesJson(notes))
+const all = Effect.flatMap(Notes, (notes) => notes.list).pipe(ServerTiming.measure("notes"))
+
+const list = Effect.flatMap(all, (notes) => notesJson(notes))
 
 const create = Effect.gen(function*() {
   const { text } = yield* newNote

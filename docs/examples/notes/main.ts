@@ -22,6 +22,7 @@ Listening on ${url}. Try:
   curl -i ${url}/notes/99
   curl -iN ${url}/notes/stream
   curl -i ${url}/notes -H 'host: evil.test'
+  curl -i ${url}/notes/1 -X OPTIONS -H 'origin: http://localhost:5173' -H 'access-control-request-method: DELETE'
 `)
 })
 

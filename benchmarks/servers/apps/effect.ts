@@ -1,0 +1,99 @@
+/** Platform alone: a middleware of `HttpMiddleware.make` and `Effect.gen` a concern, as its users write them. */
+import { type HttpApp, HttpMiddleware, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Context, Effect, Option } from "effect"
+import { randomUUID } from "node:crypto"
+import {
+  exposedHeaders,
+  hosts,
+  maxAge,
+  methods,
+  origins,
+  problemHeaders,
+  problems,
+  requestHeaders,
+  type Variant
+} from "../work.js"
+import { listen, router } from "./effectApp.js"
+
+class Client extends Context.Tag("Client")<Client, { readonly address: string | undefined; readonly host: string }>() {}
+class RequestId extends Context.Tag("RequestId")<RequestId, string>() {}
+
+const trusted = new Set(hosts)
+const problem = (status: number, body: string) =>
+  HttpServerResponse.text(body, {
+    status,
+    headers: problemHeaders,
+    contentType: problemHeaders["content-type"]
+  })
+
+const client = HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.gen(function*() {
+    const { headers, remoteAddress } = yield* HttpServerRequest.HttpServerRequest
+    const client = { address: Option.getOrUndefined(remoteAddress), host: headers.host ?? "" }
+    return yield* Effect.provideService(app, Client, client)
+  })
+)
+
+const serverTiming = HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.gen(function*() {
+    const began = performance.now()
+    const response = yield* app
+    const total = `total;dur=${(performance.now() - began).toFixed(1)}`
+    return HttpServerResponse.setHeader(response, "server-timing", total)
+  })
+)
+
+const requestId = HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.gen(function*() {
+    const id = randomUUID()
+    const response = yield* Effect.provideService(app, RequestId, id)
+    return HttpServerResponse.setHeader(response, "x-request-id", id)
+  })
+)
+
+const accessLog = HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.gen(function*() {
+    const { method, url } = yield* HttpServerRequest.HttpServerRequest
+    const client = yield* Client
+    const id = yield* RequestId
+    const began = performance.now()
+    const response = yield* app
+    const duration = performance.now() - began
+    yield* Effect.logInfo(`${method} ${url} ${response.status}`).pipe(
+      Effect.annotateLogs({ id, client: client.address, method, path: url, status: response.status, duration })
+    )
+    return response
+  })
+)
+
+const trustedHost = HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.gen(function*() {
+    const { headers } = yield* HttpServerRequest.HttpServerRequest
+    const host = (headers.host ?? "").split(":", 1)[0]!
+    return trusted.has(host) ? yield* app : problem(400, problems.untrustedHost)
+  })
+)
+
+const cors = HttpMiddleware.cors({
+  allowedOrigins: origins,
+  credentials: true,
+  exposedHeaders,
+  allowedMethods: methods,
+  allowedHeaders: requestHeaders,
+  maxAge
+})
+
+const inner = router.pipe(
+  Effect.catchTags({
+    RouteNotFound: () => Effect.succeed(problem(404, problems.notFound)),
+    UserLocked: () => Effect.succeed(problem(409, problems.userLocked))
+  }),
+  cors,
+  trustedHost
+)
+
+export const start = (variant: Variant): Promise<number> => {
+  if (variant === "bare") return listen(router)
+  const app = variant === "full" ? inner : accessLog(inner)
+  return listen(app.pipe(requestId, serverTiming, client))
+}

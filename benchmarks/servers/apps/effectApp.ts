@@ -1,0 +1,31 @@
+/** The application without its middleware, and the server: the same for `ours` and `effect`. */
+import { type HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Data, Effect, Layer, Logger, ManagedRuntime } from "effect"
+import { createServer } from "node:http"
+import { findUser, users } from "../work.js"
+
+export class UserLocked extends Data.TaggedError("UserLocked") {}
+
+const readUser = Effect.gen(function*() {
+  const { id } = yield* HttpRouter.params
+  const user = findUser(Number(id))
+  if (user === undefined) return yield* new UserLocked()
+  return yield* HttpServerResponse.json(user)
+})
+
+export const router = HttpRouter.empty.pipe(
+  HttpRouter.get("/users", HttpServerResponse.json(users)),
+  HttpRouter.get("/users/:id", readUser)
+)
+
+/** Serves an app on a free port. */
+export const listen = <E>(app: HttpApp.Default<E>): Promise<number> => {
+  const server = HttpServer.serve(app).pipe(
+    Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
+    Layer.provide(Logger.json)
+  )
+  return ManagedRuntime.make(server).runPromise(
+    HttpServer.addressWith((address) => Effect.succeed(address._tag === "TcpAddress" ? address.port : 0))
+  )
+}

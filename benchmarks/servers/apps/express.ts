@@ -1,0 +1,90 @@
+import cors from "cors"
+import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Response } from "express"
+import { randomUUID } from "node:crypto"
+import { createServer } from "node:http"
+import {
+  exposedHeaders,
+  findUser,
+  hosts,
+  maxAge,
+  methods,
+  origins,
+  problemHeaders,
+  problems,
+  requestHeaders,
+  users,
+  type Variant
+} from "../work.js"
+import { listen } from "./listen.js"
+import { whenSent } from "./log.js"
+
+class UserLocked extends Error {}
+
+const trusted = new Set(hosts)
+
+const problem = (response: Response, status: number, body: string) => {
+  response.status(status).set(problemHeaders).send(body)
+}
+
+/** As `on-headers`, which `response-time` uses, does it. */
+const timing: RequestHandler = (_request, response, next) => {
+  const began = performance.now()
+  const { writeHead } = response
+  response.writeHead = function(this: Response, ...args: Array<unknown>) {
+    this.setHeader("server-timing", `total;dur=${(performance.now() - began).toFixed(1)}`)
+    return Reflect.apply(writeHead, this, args)
+  }
+  next()
+}
+
+const requestId: RequestHandler = (_request, response, next) => {
+  response.locals.requestId = randomUUID()
+  response.setHeader("x-request-id", response.locals.requestId)
+  next()
+}
+
+const accessLog: RequestHandler = (_request, response, next) => {
+  whenSent(response, response.locals.requestId)
+  next()
+}
+
+const trustedHost: RequestHandler = (request, response, next) => {
+  if (trusted.has(request.hostname)) next()
+  else problem(response, 400, problems.untrustedHost)
+}
+
+const notFound: RequestHandler = (_request, response) => problem(response, 404, problems.notFound)
+
+// Express tells an error handler by its four parameters
+const failed: ErrorRequestHandler = (error, _request, response, next) => {
+  if (error instanceof UserLocked) problem(response, 409, problems.userLocked)
+  else next(error)
+}
+
+const routes = (app: Express) => {
+  app.get("/users", (_request, response) => {
+    response.json(users)
+  })
+  app.get("/users/:id", (request, response) => {
+    const user = findUser(Number(request.params.id))
+    if (user === undefined) throw new UserLocked()
+    response.json(user)
+  })
+}
+
+export const start = (variant: Variant): Promise<number> => {
+  const app = express()
+  app.disable("etag")
+  app.disable("x-powered-by")
+  if (variant !== "bare") {
+    app.use(timing, requestId)
+    if (variant === "logged") app.use(accessLog)
+    app.use(trustedHost)
+    app.use(
+      cors({ origin: origins, credentials: true, exposedHeaders, methods, allowedHeaders: requestHeaders, maxAge })
+    )
+  }
+  routes(app)
+  if (variant !== "bare") app.use(notFound, failed)
+  return listen(createServer(app))
+}

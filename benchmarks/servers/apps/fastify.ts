@@ -1,0 +1,84 @@
+import cors from "@fastify/cors"
+import Fastify, { type FastifyInstance, LogController } from "fastify"
+import { randomUUID } from "node:crypto"
+import type { AddressInfo } from "node:net"
+import {
+  exposedHeaders,
+  findUser,
+  hosts,
+  maxAge,
+  methods,
+  origins,
+  problemHeaders,
+  problems,
+  requestHeaders,
+  users,
+  type Variant
+} from "../work.js"
+
+class UserLocked extends Error {}
+
+const trusted = new Set(hosts)
+
+const user = {
+  type: "object",
+  properties: { id: { type: "integer" }, name: { type: "string" }, email: { type: "string" } }
+}
+const answers = (schema: object) => ({ schema: { response: { 200: schema } } })
+
+const stack = async (app: FastifyInstance) => {
+  app.addHook("onRequest", (request, reply, done) => {
+    reply.header("x-request-id", request.id)
+    if (trusted.has(request.hostname)) return done()
+    reply.code(400).headers(problemHeaders).send(problems.untrustedHost)
+  })
+  app.addHook("onSend", (_request, reply, _payload, done) => {
+    reply.header("server-timing", `total;dur=${reply.elapsedTime.toFixed(1)}`)
+    done()
+  })
+  await app.register(cors, {
+    origin: origins,
+    credentials: true,
+    exposedHeaders,
+    methods,
+    allowedHeaders: requestHeaders,
+    maxAge
+  })
+  app.setNotFoundHandler((_request, reply) => reply.code(404).headers(problemHeaders).send(problems.notFound))
+  app.setErrorHandler((error, _request, reply) => {
+    if (!(error instanceof UserLocked)) throw error
+    return reply.code(409).headers(problemHeaders).send(problems.userLocked)
+  })
+}
+
+/** One line, when the response is sent, in place of Fastify's two. */
+const accessLog = (app: FastifyInstance) => {
+  app.addHook("onResponse", (request, reply, done) => {
+    request.log.info({
+      client: request.ip,
+      method: request.method,
+      path: request.url,
+      status: reply.statusCode,
+      duration: reply.elapsedTime
+    })
+    done()
+  })
+}
+
+export const start = async (variant: Variant): Promise<number> => {
+  const app = Fastify({
+    genReqId: () => randomUUID(),
+    logger: variant === "logged",
+    logController: new LogController({ disableRequestLogging: true })
+  })
+  if (variant === "logged") accessLog(app)
+  if (variant !== "bare") await stack(app)
+  app.get("/users", answers({ type: "array", items: user }), (_request, reply) => reply.send(users))
+  app.get<{ Params: { id: string } }>("/users/:id", answers(user), (request, reply) => {
+    const user = findUser(Number(request.params.id))
+    if (user === undefined) throw new UserLocked()
+    return reply.send(user)
+  })
+  await app.listen({ host: "127.0.0.1", port: 0 })
+  return (app.server.address() as AddressInfo).port
+}

@@ -1,0 +1,84 @@
+import cors from "@koa/cors"
+import Router from "@koa/router"
+import Koa from "koa"
+import { randomUUID } from "node:crypto"
+import { createServer } from "node:http"
+import {
+  exposedHeaders,
+  findUser,
+  hosts,
+  maxAge,
+  methods,
+  origins,
+  problemHeaders,
+  problems,
+  requestHeaders,
+  users,
+  type Variant
+} from "../work.js"
+import { listen } from "./listen.js"
+import { whenSent } from "./log.js"
+
+class UserLocked extends Error {}
+
+const trusted = new Set(hosts)
+const allowed = new Set(origins)
+
+const problem = (ctx: Koa.Context, status: number, body: string) => {
+  ctx.status = status
+  ctx.set(problemHeaders)
+  ctx.body = body
+}
+
+const stack = (app: Koa, logs: boolean) => {
+  app.use(async (ctx, next) => {
+    const began = performance.now()
+    await next()
+    ctx.set("server-timing", `total;dur=${(performance.now() - began).toFixed(1)}`)
+  })
+  app.use((ctx, next) => {
+    ctx.state.requestId = randomUUID()
+    ctx.set("x-request-id", ctx.state.requestId)
+    if (logs) whenSent(ctx.res, ctx.state.requestId)
+    return next()
+  })
+  app.use((ctx, next) => trusted.has(ctx.hostname) ? next() : problem(ctx, 400, problems.untrustedHost))
+  app.use(
+    cors({
+      origin: (ctx) => {
+        const origin = ctx.get("origin")
+        return allowed.has(origin) ? origin : ""
+      },
+      credentials: true,
+      exposeHeaders: exposedHeaders,
+      allowMethods: methods,
+      allowHeaders: requestHeaders,
+      maxAge
+    })
+  )
+  app.use(async (ctx, next) => {
+    try {
+      await next()
+    } catch (error) {
+      if (!(error instanceof UserLocked)) throw error
+      return problem(ctx, 409, problems.userLocked)
+    }
+    if (ctx.status === 404 && ctx.body === undefined) problem(ctx, 404, problems.notFound)
+  })
+}
+
+export const start = (variant: Variant): Promise<number> => {
+  const app = new Koa()
+  if (variant !== "bare") stack(app, variant === "logged")
+  const router = new Router()
+  router.get("/users", (ctx) => {
+    ctx.body = users
+  })
+  router.get("/users/:id", (ctx) => {
+    const user = findUser(Number(ctx.params.id))
+    if (user === undefined) throw new UserLocked()
+    ctx.body = user
+  })
+  app.use(router.routes())
+  return listen(createServer(app.callback()))
+}

@@ -1,0 +1,91 @@
+/** The least that the work can cost on Node: one function, no abstraction. */
+import { randomUUID } from "node:crypto"
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import {
+  exposedHeaders,
+  findUser,
+  hosts,
+  maxAge,
+  methods,
+  origins,
+  problemHeaders,
+  problems,
+  requestHeaders,
+  users,
+  type Variant
+} from "../work.js"
+import { listen } from "./listen.js"
+import { whenSent } from "./log.js"
+
+const trusted = new Set(hosts)
+const allowed = new Set(origins)
+const json = ["content-type", "application/json"]
+const problem = Object.entries(problemHeaders).flat()
+const exposed = exposedHeaders.join(", ")
+const preflight = [
+  "access-control-allow-methods",
+  methods.join(", "),
+  "access-control-allow-headers",
+  requestHeaders.join(", "),
+  "access-control-max-age",
+  `${maxAge}`
+]
+
+class UserLocked extends Error {}
+
+const readUser = (path: string) => {
+  const user = findUser(Number(path.slice("/users/".length)))
+  if (user === undefined) throw new UserLocked()
+  return user
+}
+
+const bare = (request: IncomingMessage, response: ServerResponse) => {
+  const body = JSON.stringify(readUser(request.url!))
+  response.writeHead(200, ["content-type", "application/json", "content-length", `${Buffer.byteLength(body)}`])
+  response.end(body)
+}
+
+const full = (request: IncomingMessage, response: ServerResponse, id = randomUUID()) => {
+  const began = performance.now()
+  const fields = ["x-request-id", id]
+  const send = (status: number, body: string | undefined, ...more: ReadonlyArray<string>) => {
+    fields.push("server-timing", `total;dur=${(performance.now() - began).toFixed(1)}`, ...more)
+    if (body !== undefined) fields.push("content-length", `${Buffer.byteLength(body)}`)
+    response.writeHead(status, fields)
+    response.end(body)
+  }
+
+  const { headers, method, url } = request
+  const host = headers.host ?? ""
+  const colon = host.indexOf(":")
+  if (!trusted.has(colon < 0 ? host : host.slice(0, colon))) return send(400, problems.untrustedHost, ...problem)
+
+  const { origin } = headers
+  fields.push("vary", "Origin")
+  if (origin !== undefined && allowed.has(origin)) {
+    fields.push("access-control-allow-origin", origin, "access-control-allow-credentials", "true")
+    if (method === "OPTIONS" && headers["access-control-request-method"] !== undefined) {
+      return send(204, undefined, ...preflight)
+    }
+    fields.push("access-control-expose-headers", exposed)
+  }
+
+  try {
+    if (url === "/users") return send(200, JSON.stringify(users), ...json)
+    if (url!.startsWith("/users/")) return send(200, JSON.stringify(readUser(url!)), ...json)
+    send(404, problems.notFound, ...problem)
+  } catch (error) {
+    if (!(error instanceof UserLocked)) throw error
+    send(409, problems.userLocked, ...problem)
+  }
+}
+
+const logged = (request: IncomingMessage, response: ServerResponse) => {
+  const id = randomUUID()
+  whenSent(response, id)
+  full(request, response, id)
+}
+
+const variants = { bare, full, logged }
+
+export const start = (variant: Variant): Promise<number> => listen(createServer(variants[variant]))

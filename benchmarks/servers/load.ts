@@ -1,0 +1,185 @@
+/**
+ * The process of the load: one request, over and over, on connections that stay open. First each connection sends its
+ * next request as soon as it has the answer to the last, which says what the server can do; then requests fall due at a
+ * fixed rate, whether or not earlier ones are answered, and a latency counts from when the request was due, so that a
+ * pause of the server is paid for by all that it kept waiting (no coordinated omission).
+ *
+ *     node load.js <job as JSON>
+ */
+import * as Fs from "node:fs"
+import * as Net from "node:net"
+import { quantile } from "../statistics.js"
+
+export interface Job {
+  readonly port: number
+  /** Of the server. */
+  readonly pid: number
+  readonly request: string
+  readonly status: number
+  readonly connections: number
+  /** Requests. */
+  readonly warmUp: number
+  /** Milliseconds: of the server's CPU time, and then of wall time at the rate. */
+  readonly measuring: number
+  /** Requests a second. */
+  readonly rate: number
+}
+
+/** Milliseconds. */
+export interface Latency {
+  readonly p50: number
+  readonly p99: number
+}
+
+export interface Measured {
+  readonly requests: number
+  /** Requests a second that the server answered. */
+  readonly throughput: number
+  /** Microseconds of the server's CPU time a request, all threads and the kernel's share included. */
+  readonly cpu: number
+  /** How much of the time the server was on a CPU: well under 1, and it was the load that could not do more. */
+  readonly busy: number
+  readonly saturated: Latency
+  readonly paced: Latency
+  /** Megabytes of resident memory afterwards. */
+  readonly memory: number
+}
+
+const { connections, measuring, pid, port, rate, request, status, warmUp } = JSON.parse(process.argv[2]!) as Job
+const bytes = Buffer.from(request, "latin1")
+const statusLine = `HTTP/1.1 ${status} `
+
+class Connection {
+  /** When the request that is under way was sent, or was due. */
+  since = 0
+  #unread = 0
+  #head = ""
+  readonly #socket: Net.Socket
+
+  constructor(opened: () => void, readonly answered: (connection: Connection) => void) {
+    this.#socket = Net.connect({
+      host: "127.0.0.1",
+      port,
+      noDelay: true,
+      onread: { buffer: Buffer.allocUnsafe(65_536), callback: (length, buffer) => this.#read(length, buffer) }
+    })
+    this.#socket.on("connect", opened)
+    this.#socket.on("close", () => fail("the server has closed a connection"))
+    this.#socket.on("error", (error) => fail(error.message))
+  }
+
+  send(since: number) {
+    this.since = since
+    this.#socket.write(bytes)
+  }
+
+  #read(length: number, buffer: Uint8Array): boolean {
+    if (this.#unread > 0) this.#unread -= length
+    else {
+      this.#head += Buffer.from(buffer.buffer, buffer.byteOffset, length).toString("latin1")
+      const end = this.#head.indexOf("\r\n\r\n")
+      if (end < 0) return true
+      if (!this.#head.startsWith(statusLine)) fail(`the answer is not ${status}: ${this.#head.slice(0, end)}`)
+      const size = /\r\ncontent-length: *(\d+)/i.exec(this.#head.slice(0, end))
+      this.#unread = (size === null ? 0 : Number(size[1])) - (this.#head.length - end - 4)
+      this.#head = ""
+    }
+    if (this.#unread < 0) fail("more came than was asked for")
+    if (this.#unread === 0) this.answered(this)
+    return true
+  }
+}
+
+const fail = (reason: string): never => {
+  console.error(reason)
+  process.exit(1)
+}
+
+/** What to do with a connection that is free again. */
+let answered: (connection: Connection) => void = () => {}
+const pool: Array<Connection> = []
+for (let i = 0; i < connections; i++) {
+  await new Promise<void>((resolve) => pool.push(new Connection(resolve, (connection) => answered(connection))))
+}
+
+const now = () => performance.now()
+
+/** Sends on all connections until it is over, and comes back when each has its last answer. */
+const saturate = (latencies: Array<number>, isOver: () => boolean): Promise<void> =>
+  new Promise((resolve) => {
+    let free = 0
+    answered = (connection) => {
+      const at = now()
+      latencies.push(at - connection.since)
+      if (!isOver()) connection.send(at)
+      else if (++free === connections) resolve()
+    }
+    for (const connection of pool) connection.send(now())
+  })
+
+/** The same for requests that fall due at the rate, for so many milliseconds. */
+const pace = (millis: number, latencies: Array<number>): Promise<void> =>
+  new Promise((resolve) => {
+    const began = now()
+    const requests = Math.ceil(millis * rate / 1000)
+    const dueAt = (i: number) => began + i * 1000 / rate
+    const free = [...pool]
+    let sent = 0
+    answered = (connection) => {
+      latencies.push(now() - connection.since)
+      free.push(connection)
+    }
+    // asks again and again: a timer would be late by up to a millisecond
+    const tick = () => {
+      while (sent < requests && free.length > 0 && dueAt(sent) <= now()) free.shift()!.send(dueAt(sent++))
+      if (sent < requests || free.length < connections) setImmediate(tick)
+      else resolve()
+    }
+    tick()
+  })
+
+const ofServer = (file: string): string => Fs.readFileSync(`/proc/${pid}/${file}`, "latin1")
+const isKnown = Fs.existsSync(`/proc/${pid}/stat`)
+
+/** Milliseconds that the server has been on a CPU, in steps of ten; where that cannot be known, it is taken to be always. */
+const cpuTime = (): number => {
+  if (!isKnown) return now()
+  // the name of the command, which stands in brackets, may hold anything
+  const fields = ofServer("stat").split(") ").at(-1)!.split(" ")
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
+const memory = (): number => isKnown ? Number(/VmRSS:\s+(\d+) kB/.exec(ofServer("status"))?.[1]) / 1024 : NaN
+
+const latency = (values: ReadonlyArray<number>): Latency => ({
+  p50: quantile(values, 0.5),
+  p99: quantile(values, 0.99)
+})
+
+const warm: Array<number> = []
+await saturate(warm, () => warm.length >= warmUp)
+
+const saturated: Array<number> = []
+const cpuBefore = cpuTime()
+const began = now()
+// by wall time, it would be less on a machine with other work
+let over = false
+const timer = setInterval(() => over = cpuTime() >= cpuBefore + measuring, 5)
+await saturate(saturated, () => over)
+clearInterval(timer)
+const took = now() - began
+const cpu = cpuTime() - cpuBefore
+
+const paced: Array<number> = []
+await pace(measuring, paced)
+const measured: Measured = {
+  requests: saturated.length,
+  throughput: saturated.length * 1000 / took,
+  cpu: cpu * 1000 / saturated.length,
+  busy: cpu / took,
+  saturated: latency(saturated),
+  paced: latency(paced),
+  memory: memory()
+}
+console.log(JSON.stringify(measured))
+process.exit()

@@ -1,0 +1,93 @@
+import { defaultPorts, formatAuthority, parseAuthority, toAscii } from "./authority.js"
+
+/** Whether an `Origin` as received is one of those listed. */
+export type OriginTest = (origin: string) => boolean
+
+/**
+ * Compiles a list of origins. Strings are written as a person writes them and compared as a browser does, byte by byte
+ * with the serialisation (RFC 6454 6.2): what a client sends is never normalised. `place` is what a mistake is blamed on.
+ */
+export const compileOrigins = (place: string, origins: ReadonlyArray<string | RegExp>): OriginTest => {
+  const exact = new Set<string>()
+  const subdomains: Array<readonly [scheme: string, suffix: string]> = []
+  const expressions: Array<RegExp> = []
+  for (const origin of origins) {
+    if (typeof origin !== "string") expressions.push(anchored(origin))
+    else if (origin === "null") exact.add(origin)
+    else {
+      const { authority, scheme, wildcard } = parsePattern(origin) ?? fail(place, origin)
+      if (wildcard) subdomains.push([scheme, `.${authority}`])
+      else exact.add(scheme + authority)
+    }
+  }
+  return (origin) =>
+    exact.has(origin) ||
+    (isOrigin(origin) &&
+      (subdomains.some(([scheme, suffix]) => isSubdomain(origin, scheme, suffix)) ||
+        expressions.some((expression) => expression.test(origin))))
+}
+
+/**
+ * One origin with a scheme, in characters that an origin can have: not `null`, nor several with commas, nor a path. What
+ * passes can be sent back in a field, and is short enough for a regular expression of the user's.
+ */
+export const isOrigin = (text: string): boolean => text.length <= longest && serialised.test(text)
+
+/** Whether an origin of the web is the host that the request is for; a port that is its scheme's default may be left out. */
+export const isSameHost = (origin: string, host: string | undefined): boolean => {
+  const web = /^(https?):\/\/(.*)$/.exec(origin)
+  const a = web && parseAuthority(web[2]!)
+  const b = parseAuthority(host ?? "")
+  if (!a || b === undefined) return false
+  const port = portOf(web[1]!)
+  return a.host === b.host && (a.port ?? port) === (b.port ?? port)
+}
+
+// a scheme, a name of 253, a port
+const longest = 300
+const serialised = /^[a-z][a-z\d+.-]*:\/\/[\w.:[\]-]*$/i
+
+const portOf = (scheme: string): number | undefined =>
+  scheme === "http" || scheme === "https" ? defaultPorts[scheme] : undefined
+
+interface Pattern {
+  readonly scheme: string
+  readonly authority: string
+  readonly wildcard: boolean
+}
+
+const parsePattern = (text: string): Pattern | undefined => {
+  const [, name = "", star, rest = ""] = /^([a-z][a-z\d+.-]*):\/\/(\*\.)?(.*)$/i.exec(text) ?? []
+  const authority = parseAuthority(toAscii(rest) ?? "")
+  // to an authority `host.` and `host:` are `host`; no browser sends one for the other
+  if (authority === undefined || /[.:]$/.test(rest)) return undefined
+  const wildcard = star !== undefined
+  if (wildcard && authority.kind !== "name") return undefined
+  const scheme = name.toLowerCase()
+  const port = authority.port === portOf(scheme) ? undefined : authority.port
+  return { scheme: `${scheme}://`, authority: formatAuthority(authority.host, port), wildcard }
+}
+
+const fail = (place: string, text: string): never => {
+  throw new TypeError(`${place} has ${JSON.stringify(text)}: ${remedy(text)}`)
+}
+
+const remedy = (text: string): string => {
+  const [, scheme, host = ""] = /^([^/]*:\/\/)(.*)$/.exec(text) ?? []
+  if (text === "*") return `to allow every origin write "*" alone, in no list`
+  if (scheme === undefined) return `begin with the scheme ("https://example.com")`
+  const end = host.search(/[/?#\\]/)
+  if (end > 0) return `write ${JSON.stringify(scheme + host.slice(0, end))}, an origin has no path`
+  if (host.includes("@")) return "leave out the user, an origin has none"
+  if (text.includes("*")) {
+    return `"*" stands for subdomains alone ("https://*.example.com"); for anything else write a RegExp`
+  }
+  return `write "https://example.com" or "https://*.example.com", with a ":port" where it is not the default`
+}
+
+const isSubdomain = (origin: string, scheme: string, suffix: string): boolean =>
+  origin.startsWith(scheme) && origin.endsWith(suffix) &&
+  /^[a-z\d_-]+(?:\.[a-z\d_-]+)*$/.test(origin.slice(scheme.length, -suffix.length))
+
+// without the flags that keep a position
+const anchored = ({ flags, source }: RegExp): RegExp => new RegExp(`^(?:${source})$`, flags.replace(/[gy]/g, ""))
