@@ -294,7 +294,7 @@ export const middleware = <
       const settle = (allowed: boolean): Settled => {
         const decision = decide(terms, facts, allowed)
         if (decision._tag === "Preflight") return Middleware.Respond(decision.response)
-        if (decision._tag === "Deny") return Middleware.Refuse(new OriginNotAllowed())
+        if (decision._tag === "Deny") return refuse
         if (decision !== unasked) decisions.set(exchange, decision)
         return Middleware.Pass
       }
@@ -319,6 +319,9 @@ export const middleware = <
     // it fails with what the functions of `options` fail with, and refuses only as `denyDisallowed` says
   }) as Middleware.Middleware<never, never, never, never, Name, Middleware.Phases>
 }
+
+// made once: an error with its stack and its schema costs more than the decision
+const refuse = Middleware.Refuse(new OriginNotAllowed())
 
 type RequestDecision = Extract<Decision, { _tag: "Request" }>
 type PreflightDecision = Extract<Decision, { _tag: "Preflight" }>
@@ -508,7 +511,7 @@ const prepare = <Q, V>(terms: Terms<Q, V>, status: 200 | 204, explains: boolean)
     ...always,
     ...fieldIf(exposed === "*" || exposed.size > 0, "access-control-expose-headers", print(exposed))
   ]
-  const allow = (origin: string): RequestDecision => ({
+  const allow = remember((origin): RequestDecision => ({
     _tag: "Request",
     fields: [
       ["access-control-allow-origin", origin],
@@ -517,7 +520,7 @@ const prepare = <Q, V>(terms: Terms<Q, V>, status: 200 | 204, explains: boolean)
     ],
     vary: !wildcard,
     resourcePolicy
-  })
+  }))
 
   const vary = [
     ...wildcard ? [] : ["Origin"],
@@ -526,13 +529,15 @@ const prepare = <Q, V>(terms: Terms<Q, V>, status: 200 | 204, explains: boolean)
     ...privateNetwork ? ["Access-Control-Request-Private-Network"] : []
   ].join(", ")
   const refused = HttpServerResponse.empty({ status, headers: { vary } })
-  const granted = HttpServerResponse.setHeaders(refused, [
-    ...fieldIf(wildcard, "access-control-allow-origin", "*"),
-    ...always,
-    ["access-control-allow-methods", print(methods)],
-    ...fieldIf(headers !== "*", "access-control-allow-headers", print(headers)),
-    ...fieldIf(maxAge !== undefined, "access-control-max-age", String(maxAge))
-  ])
+  const grantedTo = remember((origin) =>
+    HttpServerResponse.setHeaders(refused, [
+      ["access-control-allow-origin", origin],
+      ...always,
+      ["access-control-allow-methods", print(methods)],
+      ...fieldIf(headers !== "*", "access-control-allow-headers", print(headers)),
+      ...fieldIf(maxAge !== undefined, "access-control-max-age", String(maxAge))
+    ])
+  )
 
   const answer: Prepared<Q, V>["answer"] = (preflight, allowed) => {
     const names = namesAsked(preflight.requestHeaders)
@@ -545,8 +550,8 @@ const prepare = <Q, V>(terms: Terms<Q, V>, status: 200 | 204, explains: boolean)
     if (names === undefined || disallowed.length > 0) {
       return { _tag: "Preflight", disallowed, response: explains ? explanation(disallowed, vary) : refused }
     }
+    const granted = grantedTo(wildcard ? "*" : preflight.origin)
     const own = [
-      ...fieldIf(!wildcard, "access-control-allow-origin", preflight.origin),
       // `*` itself would leave out `Authorization`, and is no wildcard with credentials
       ...fieldIf(headers === "*" && names.length > 0, "access-control-allow-headers", names.join(", ")),
       ...fieldIf(
@@ -570,6 +575,18 @@ type Field = readonly [name: string, value: string]
 
 const fieldIf = (condition: boolean, name: string, value: string): ReadonlyArray<Field> =>
   condition ? [[name, value]] : []
+
+/** Keeps what was made for the first thousand origins: a list has fewer, a pattern may match more than there is room for. */
+const remember = <A>(make: (origin: string) => A): (origin: string) => A => {
+  const known = new Map<string, A>()
+  return (origin) => {
+    const found = known.get(origin)
+    if (found !== undefined) return found
+    const made = make(origin)
+    if (known.size < 1000) known.set(origin, made)
+    return made
+  }
+}
 
 const print = (names: Names): string => Array.from(names).join(", ")
 

@@ -127,14 +127,14 @@ const subjects: ReadonlyArray<Subject> = [
   subject("Hsts", () => behindProxy(Hsts.middleware()), secure),
   subject("AccessLog", () => behindProxy(AccessLog.middleware()), secure),
   subject("Metrics", () => behindProxy(Metrics.middleware()), secure),
-  // what is in `Server-Timing` already it adds to
-  subject("ServerTiming", () => ServerTiming.middleware({ total: false, processTime: true })),
+  subject("ServerTiming", () => ServerTiming.middleware({ details: true, processTime: true })),
   subject("Cors", () => Cors.middleware({ origins: ["https://app.example.com"], credentials: true }), {
     allowed: { headers: { origin: "https://app.example.com" } }
   }),
   subject("Cors, of an Effect", () => Cors.middleware({ origins: () => Effect.succeed(true) }), {
     allowed: { headers: { origin: "https://app.example.com" } }
   }),
+  subject("Cors, of routes", () => Cors.middleware({ origins: "*", routes: [{ match: ["/a"], origins: ["null"] }] })),
   subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
     allowed: { headers: { host: "localhost" } }
   })
