@@ -22,6 +22,7 @@ describe("AccessLog.policy", () => {
     bytes: 512,
     duration: Duration.nanos(12_345_678n),
     aborted: false,
+    failed: false,
     refusal: undefined,
     fields: { "enduser.id": "u-7" }
   }

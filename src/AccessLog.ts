@@ -7,7 +7,8 @@
  * 2. The message is `GET /users/:id 200`: method, route, status. Where no route is known, the path stands for it.
  * 3. What a client can choose forges nothing: in every text control and format characters (C0, C1, ESC, line and text
  *    direction marks) are escaped as `\x1b` or `\u{202e}`, a backslash is doubled, and the length is capped.
- * 4. The level is Error from 500 on, else Warning for what is slow, else Info. `level` may say otherwise.
+ * 4. The level is Error from 500 on and for a body that failed, else Warning for what is slow, else Info. `level` may say
+ *    otherwise.
  * 5. `skip` leaves a request out. `sample` writes a share of the ordinary ones: those that are neither 5xx, nor slow,
  *    nor aborted.
  * 6. Queries, cookies and credentials are not logged. A query can be, parameter by parameter; a header, by its name.
@@ -101,6 +102,8 @@ export interface Entry {
   readonly duration: Duration.Duration
   /** Whether the connection was lost, or the body failed, before all of it was sent. */
   readonly aborted: boolean
+  /** Whether it was the body that failed. */
+  readonly failed: boolean
   /** The last refusal of a middleware further in. */
   readonly refusal: Middleware.Refusal | undefined
   /** What `annotate` and `Fields` have added. */
@@ -147,6 +150,7 @@ export interface Line {
  *   bytes: 12,
  *   duration: Duration.seconds(3),
  *   aborted: false,
+ *   failed: false,
  *   refusal: undefined,
  *   fields: {}
  * }, () => 0)
@@ -197,7 +201,7 @@ export const policy = (options: Options = {}): (entry: Entry, chance: () => numb
   }
 
   return (entry, chance) => {
-    const { aborted, duration, method, path, route, status } = entry
+    const { aborted, duration, failed, method, path, route, status } = entry
     const late = status !== 101 && Duration.toMillis(duration) >= slow
     const ordinary = status < 500 && !late && !aborted
     let thrown: { readonly defect: unknown } | undefined
@@ -221,7 +225,7 @@ export const policy = (options: Options = {}): (entry: Entry, chance: () => numb
     }
     if (thrown !== undefined) annotations["exception.stacktrace"] = text(Cause.pretty(Cause.die(thrown.defect)), 4096)
     return {
-      level: thrown !== undefined || (chosen === undefined && status >= 500)
+      level: thrown !== undefined || (chosen === undefined && (status >= 500 || failed))
         ? LogLevel.Error
         : chosen ?? (late ? LogLevel.Warning : LogLevel.Info),
       message: `${word(method, 32)} ${word(route ?? path, 256)} ${status}`,
@@ -273,7 +277,7 @@ export const middleware = <const Name extends string = "AccessLog">(
       // read now: later the exchange shows the request as others saw it
       const { request } = exchange
       const client = exchange.get(Client)
-      draft.onSent(({ aborted, bytes, status }) => {
+      draft.onSent(({ aborted, bytes, failed, status }) => {
         const target = originForm(request.url)
         const mark = target.indexOf("?")
         const line = decide({
@@ -290,6 +294,7 @@ export const middleware = <const Name extends string = "AccessLog">(
           duration: Duration.nanos(exchange.clock.unsafeCurrentTimeNanos() - pending.began),
           // a web handler learns of it from nothing but the status that platform gives to such a request
           aborted: aborted || status === 499,
+          failed,
           refusal: exchange.refusal,
           fields: pending.fields
         }, () => fraction(exchange.entropy.bytes(4)))

@@ -108,6 +108,8 @@ export interface Sent {
   readonly bytes: number | undefined
   /** Whether the connection was lost, or the body failed, before all of it was sent. */
   readonly aborted: boolean
+  /** Whether it was the body that failed. */
+  readonly failed: boolean
 }
 
 /**

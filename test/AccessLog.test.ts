@@ -50,6 +50,7 @@ const entry = (facts: Partial<AccessLog.Entry> = {}): AccessLog.Entry => ({
   bytes: 5,
   duration: Duration.millis(12),
   aborted: false,
+  failed: false,
   refusal: undefined,
   fields: {},
   ...facts
@@ -143,6 +144,7 @@ describe("policy", () => {
       [{}, { status: 200 }, LogLevel.Info],
       [{}, { status: 404 }, LogLevel.Info],
       [{}, { status: 499, aborted: true }, LogLevel.Info],
+      [{}, { aborted: true, failed: true }, LogLevel.Error],
       [{}, { status: 500 }, LogLevel.Error],
       [{}, { duration: Duration.hours(1) }, LogLevel.Info],
       [slow, { duration: Duration.millis(999) }, LogLevel.Info],
@@ -673,8 +675,11 @@ describe("middleware", () => {
         const body = Stream.concat(Stream.make(new Uint8Array(3)), Stream.fail("broken"))
         const { next, request } = yield* logged(HttpServerResponse.stream(body), access(), node)
         yield* Effect.fork(request())
-        const { annotations, message } = yield* next
-        assert.deepStrictEqual([message, annotations["http.response.aborted"]], ["GET / 200", true])
+        const { annotations, level, message } = yield* next
+        assert.deepStrictEqual(
+          [message, level, annotations["http.response.aborted"]],
+          ["GET / 200", "ERROR", true]
+        )
       }))
 
     it.scoped("an upgrade is one line, when it is over", () =>

@@ -141,6 +141,8 @@ export class ExchangeImpl implements Exchange {
   child: ExchangeImpl | undefined
   /** The failure with which this run has ended: the app's own, or a refusal that carries its edits already. */
   passed: Cause.Cause<unknown> | undefined
+  /** Who is told how the response of this run, or of those further in, has fared. */
+  listeners: ReadonlyArray<(sent: Sent) => void> = []
   /** A refusal that could not be given its response: a primitive, a frozen object, an interruption. */
   unarmed = false
   annotations: Array<readonly [string, unknown]> | undefined
@@ -351,6 +353,7 @@ export class ExchangeImpl implements Exchange {
   /** Another run has taken the place of this one: its edits are void. */
   supersede() {
     this.pending.length = this.requests.length = 0
+    this.listeners = []
     this.child = undefined
   }
 
@@ -815,7 +818,14 @@ export const flush = (
       (response) => draft.replace(response)
     )
   }
-  const close = () => watch(exchange, draft.toResponse(), draft.listeners)
+  const inner = exchange.child?.listeners ?? []
+  const close = () => {
+    exchange.listeners = [...inner, ...draft.listeners]
+    // a response may yet be dropped: whoever stands outermost watches the one that is sent
+    return exchange.parent === undefined
+      ? watch(exchange, draft.toResponse(), exchange.listeners)
+      : draft.toResponse()
+  }
   const effect = go()
   return effect === undefined ? close() : Effect.map(effect, close)
 }
@@ -856,12 +866,12 @@ const watch = (
   const node = nodeResponse(request)
   const known = bytesOf(request, response)
   if (node === undefined) {
-    tell({ status: response.status, bytes: known, aborted: false })
+    tell({ status: response.status, bytes: known, aborted: false, failed: false })
     return response
   }
   if (node.writableEnded && !node.destroyed && typeof (request as { response?: unknown }).response === "function") {
     // upgraded: what the app answered after the last message is not sent
-    tell({ status: 101, bytes: 0, aborted: false })
+    tell({ status: 101, bytes: 0, aborted: false, failed: false })
     return response
   }
   let counted: number | undefined
@@ -869,10 +879,10 @@ const watch = (
   const closed = () => {
     // platform ends a response whose stream has failed as if it were whole
     const aborted = failed || !node.writableFinished
-    tell({ status: node.statusCode, bytes: counted ?? (aborted && known !== 0 ? undefined : known), aborted })
+    tell({ status: node.statusCode, bytes: counted ?? (aborted && known !== 0 ? undefined : known), aborted, failed })
   }
   if (node.destroyed) {
-    tell({ status: response.status, bytes: 0, aborted: true })
+    tell({ status: response.status, bytes: 0, aborted: true, failed: false })
     return response
   }
   node.once("close", closed)
@@ -884,7 +894,8 @@ const watch = (
       counted = counted! + bytes.length
       return bytes
     }),
-    () => Effect.sync(() => failed = true)
+    // a client that leaves interrupts it
+    (cause) => Effect.sync(() => failed = !Cause.isInterruptedOnly(cause))
   )
   // a clone, as a draft makes it
   return Object.assign(Object.create(Object.getPrototypeOf(response)), response, {
