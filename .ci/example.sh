@@ -43,6 +43,8 @@ ask() {
 
 ask "a page of it" 200 '^content-type: application/json' "$url/notes"
 ask "no such page" 404 '^x-request-id: .' "$url/nothing"
+ask "a preflight" 204 '^access-control-allow-methods: .*DELETE' --request OPTIONS \
+  --header 'Origin: http://localhost:5173' --header 'Access-Control-Request-Method: DELETE' "$url/notes/1"
 ask "a forged host" 400 '^HTTP' --header 'Host: evil.test' "$url/notes"
 
 kill -TERM -- "-$group"

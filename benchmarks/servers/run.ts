@@ -22,8 +22,8 @@ export interface Plan {
   readonly rate: number
 }
 
-export const full: Plan = { rounds: 5, connections: 64, start: 6000, warmUp: 1000, measuring: 600, rate: 1000 }
-export const quick: Plan = { rounds: 1, connections: 64, start: 2500, warmUp: 300, measuring: 250, rate: 1000 }
+export const full: Plan = { rounds: 3, connections: 64, start: 20_000, warmUp: 8000, measuring: 800, rate: 1000 }
+export const quick: Plan = { rounds: 1, connections: 64, start: 4000, warmUp: 1000, measuring: 250, rate: 1000 }
 
 interface Server {
   readonly name: Name
