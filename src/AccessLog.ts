@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -177,7 +178,7 @@ export const policy = (options: Options = {}): (entry: Entry, chance: () => numb
   const annotate = (entry: Entry): { [key: string]: Value } => {
     const { aborted, bytes, client, duration, fields, path, protocolVersion, refusal, requestHeaders, status } = entry
     const line: { [key: string]: Value } = {}
-    for (const key in fields) line[text(key, 64)] = valueOf(fields[key])
+    for (const key in fields) if (!standard.test(key)) line[text(key, 64)] = valueOf(fields[key])
     line["http.request.method"] = text(entry.method, 32)
     if (entry.route !== undefined) line["http.route"] = text(entry.route, 256)
     line["url.path"] = text(path, 1024)
@@ -262,6 +263,8 @@ export const middleware = <const Name extends string = "AccessLog">(
 ): Middleware.Middleware<Fields, never, Client, never, Name, Middleware.Phases> => {
   const decide = policy(options)
   const local = Middleware.local<Pending>()
+  // a request that is tried again outside every stack has a line for the last time
+  const newest = new WeakMap<object, Pending>()
   return Middleware.make({
     name: options.name ?? "AccessLog" as Name,
     requires: [Client],
@@ -269,6 +272,7 @@ export const middleware = <const Name extends string = "AccessLog">(
     request: (exchange) => {
       const pending = new Pending(exchange.clock.unsafeCurrentTimeNanos())
       local.set(exchange, pending)
+      newest.set(sourceOf(exchange.request), pending)
       return Middleware.Provide(pending)
     },
     response: (draft, exchange) => {
@@ -278,8 +282,10 @@ export const middleware = <const Name extends string = "AccessLog">(
       const { request } = exchange
       const client = exchange.get(Client)
       draft.onSent(({ aborted, bytes, failed, status }) => {
+        if (newest.get(sourceOf(request)) !== pending) return
         const target = originForm(request.url)
-        const mark = target.indexOf("?")
+        // platform's routers begin the query at either
+        const mark = target.search(/[?;]/)
         const line = decide({
           method: request.method,
           path: mark < 0 ? target : target.slice(0, mark),
@@ -332,6 +338,13 @@ class Pending {
     this.fields[key] = value
   }
 }
+
+/** What arrived: one object for a request, whatever view of it there is. */
+const sourceOf = (request: HttpServerRequest.HttpServerRequest): object => request.source as object
+
+/** What the line says by itself, or leaves out because it is not so. */
+const standard =
+  /^(?:http\.(?:route$|request\.|response\.|server\.)|url\.|client\.|network\.|user_agent\.|refusal\.|error\.type$|exception\.)/
 
 /** Node's request has the version; a Fetch `Request` does not. */
 const versionOf = (source: unknown): string | undefined =>
@@ -399,7 +412,9 @@ const compileHeaders = (
     for (const { key, label } of wanted) {
       const value = headers[key]
       if (value === undefined) continue
-      line[label] = credentials.has(key) ? redacted : text(addresses.has(key) ? value.split(/[?#]/, 1)[0]! : value, 256)
+      line[label] = credentials.has(key)
+        ? redacted
+        : text(addresses.has(key) ? value.split(/[?;#]/, 1)[0]! : value, 256)
     }
   }
 }

@@ -9,7 +9,7 @@
  * 2. A request counts as active from here until its response has left, or never will, and is measured at that moment: once,
  *    however often it is tried further out.
  * 3. What is not known is absent: a route where none matched, a status where none was sent, a size that nobody has stated.
- * 4. After 2000 sets of labels a metric takes no more: what is new is counted under `otel.metric.overflow` alone.
+ * 4. After 2000 sets of labels a metric takes no more from one middleware: what is new is counted under `otel.metric.overflow` alone.
  *
  * @since 0.1.0
  */
@@ -363,6 +363,7 @@ const tagOf = (error: unknown): string =>
 interface Source {
   readonly httpVersion?: string | undefined
   readonly complete?: boolean | undefined
+  readonly body?: unknown
 }
 
 const sourceOf = (request: HttpServerRequest.HttpServerRequest): Source => request.source as Source
@@ -371,5 +372,7 @@ const sourceOf = (request: HttpServerRequest.HttpServerRequest): Source => reque
 const sizeOf = (request: HttpServerRequest.HttpServerRequest): number | undefined => {
   const { "content-length": stated, "transfer-encoding": coding } = request.headers
   if (stated === undefined || coding !== undefined || !/^[0-9]{1,15}$/.test(stated)) return undefined
-  return sourceOf(request).complete === false ? undefined : Number(stated)
+  // a Fetch `Request` cannot tell what has come, only that there is something: its server has framed it by that length
+  const { body, complete = body !== null && body !== undefined } = sourceOf(request)
+  return complete ? Number(stated) : undefined
 }

@@ -127,6 +127,8 @@ export interface Open extends ResponseDraft {
    * content or let it be stored: what is left when an edit has failed.
    */
   fallBack(response: HttpServerResponse.HttpServerResponse): void
+  /** What no server could send of it, as the handler has made it: a status, a name, a value. */
+  mistake(): string | undefined
   /** What `refuse` was given and has not been rendered yet. */
   takeRefusal(): object | undefined
   /** What `onSent` was given. */
@@ -273,6 +275,19 @@ class Draft implements Open {
     return error
   }
 
+  mistake() {
+    const { headers, status } = this
+    if (!Number.isInteger(status) || status < 200 || status > 599) {
+      return `the response has status ${status}, which cannot be sent; use 200 to 599`
+    }
+    for (const name in headers) {
+      if (names.has(name) ? unsendable.test(headers[name]!) : !isField(name, headers[name]!)) {
+        return `the response has a field ${JSON.stringify(name)} that cannot be sent, by its name or its value`
+      }
+    }
+    return undefined
+  }
+
   toResponse(): HttpServerResponse.HttpServerResponse {
     const from = this.current
     if (
@@ -309,12 +324,15 @@ const representation = /^(?:content-.*|etag|last-modified|accept-ranges|cache-co
 /** What neither server can send: control characters, and what is not one byte (RFC 9110 section 5.5). */
 const unsendable = /[^\t\x20-\x7e\x80-\xff]/
 
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const isField = (name: string, value: string) => token.test(name) && !unsendable.test(value)
+
 /** Names are few and constant: each is checked once. */
 const names = new Map<string, string>()
 const fieldName = (name: string): string => {
   const known = names.get(name)
   if (known !== undefined) return known
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
+  if (!token.test(name)) {
     throw new TypeError(`ResponseDraft: ${JSON.stringify(name)} is not a field name (RFC 9110 section 5.1)`)
   }
   const key = name.toLowerCase()

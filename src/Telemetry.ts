@@ -101,20 +101,35 @@ const observed = (phase: Phase, report: Report): Phase => {
     responseEffect: undefined,
     around: around && ((app) => {
       const onAround = recorder(phase.name, "around", report)
-      const inside = local<bigint>()
+      const inside = local<Inside>()
       const timed = withRun((run) => {
-        const start = now(run)
-        const spent = Effect.sync(() => inside.set(run, (inside.get(run) ?? 0n) + now(run) - start))
-        return Effect.ensuring(app, spent)
+        const state = inside.get(run) ?? { running: 0, since: 0n, spent: 0n }
+        inside.set(run, state)
+        // of runs at the same time the time counts once
+        if (state.running++ === 0) state.since = now(run)
+        const ended = Effect.sync(() => {
+          if (--state.running === 0) state.spent += now(run) - state.since
+        })
+        return Effect.ensuring(app, ended)
       })
       const wrapped = around(timed)
       return withRun((run) => {
         const begun = onAround.begin(run)
-        return Effect.ensuring(wrapped, Effect.sync(() => onAround.end(run, begun, inside.get(run))))
+        return Effect.ensuring(wrapped, Effect.sync(() => onAround.end(run, begun, spentIn(run, inside.get(run)))))
       })
     })
   }
 }
+
+/** What is inside something that wraps: how often it runs now, since when, and the time of what has ended. */
+interface Inside {
+  running: number
+  since: bigint
+  spent: bigint
+}
+
+const spentIn = (exchange: Exchange, inside: Inside | undefined): bigint =>
+  inside === undefined ? 0n : inside.spent + (inside.running > 0 ? now(exchange) - inside.since : 0n)
 
 interface Begun {
   readonly start: bigint
@@ -170,7 +185,7 @@ const recorder = (layer: string, stage: "request" | "response" | "around", repor
     return { start, span: report.spans === "children" ? run(exchange).childSpan(name, start, attributes) : undefined }
   }
   /** `inside` is the time that what is inside has taken. */
-  const end = (exchange: Exchange, { span, start }: Begun, inside = 0n) => {
+  const end = (exchange: Exchange, { span, start }: Begun, inside: bigint = 0n) => {
     const done = now(exchange)
     const seconds = Number(done - start - inside) / 1e9
     if (report.durations) metric.unsafeUpdate(seconds, [])

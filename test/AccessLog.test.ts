@@ -120,6 +120,8 @@ describe("policy", () => {
     [{ status: 403, refusal: { by: "Guard", error: new Refused() } }, "refusal.by", "Guard"],
     [{ status: 403, refusal: { by: "Guard", error: new Refused() } }, "error.type", "Refused"],
     [{ status: 503, refusal: { by: "Guard", error: new Refused() } }, "error.type", "Refused"],
+    [{ status: 400, refusal: { by: "Guard", error: new Refused() } }, "error.type", "Refused"],
+    [{ status: 403, refusal: { by: "Guard", error: { _tag: "Plain" } } }, "error.type", "Plain"],
     [{ status: 403, refusal: { by: "Guard", error: new RangeError() } }, "error.type", "RangeError"],
     [{ status: 403, refusal: { by: "Guard", error: { _tag: 1 } } }, "error.type", undefined],
     [{ status: 403, refusal: { by: "Guard", error: Object.create(null) } }, "error.type", undefined],
@@ -176,12 +178,16 @@ describe("policy", () => {
       (sample, chance, written) => assert.strictEqual(decide({ sample }, {}, () => chance) !== undefined, written)
     )
 
-    it("needs no chance for all of them", () => assert.isDefined(decide({ sample: 1 }, {}, never)))
+    /** What throws is told of in the line, and so would be a chance that was asked for. */
+    const unasked = (options: AccessLog.Options, facts: Partial<AccessLog.Entry> = {}) =>
+      assert.notProperty(decide(options, facts, never)?.annotations, "exception.stacktrace")
+
+    it("needs no chance for all of them", () => unasked({ sample: 1 }))
 
     it("writes all that is not ordinary", () => {
       const options: AccessLog.Options = { sample: 0, slow: "1 second" }
       for (const facts of [{ status: 500 }, { aborted: true }, { duration: Duration.seconds(1) }]) {
-        assert.isDefined(decide(options, facts, never))
+        unasked(options, facts)
       }
       for (const facts of [{ status: 499 }, { status: 101, duration: Duration.hours(1) }]) {
         assert.isUndefined(decide(options, facts, () => 0.5))
@@ -712,6 +718,47 @@ describe("middleware", () => {
       }).pipe(Effect.provide(NodeSocket.layerWebSocketConstructor)))
   })
 
+  it.scoped("an entry has its path and its query apart", () =>
+    Effect.gen(function*() {
+      const fields: AccessLog.Options["fields"] = ({ path, query }) => ({ seen: `${path} [${query}]` })
+      const { next, request } = yield* logged(ok, access({ fields, query: "names" }))
+      for (
+        const [path, seen, query] of [["/a", "/a []"], ["/a?", "/a []"], ["/?b=c?d", "/ [b=c?d]", "b=REDACTED"], [
+          "/a;token=b",
+          "/a [token=b]",
+          "token=REDACTED"
+        ]]
+      ) {
+        yield* request({ path: path! })
+        const { annotations } = yield* next
+        assert.deepStrictEqual([annotations.seen, annotations["url.query"]], [seen, query])
+      }
+    }))
+
+  it.scoped("a version that is no text is none", () =>
+    Effect.gen(function*() {
+      const told = Middleware.make({
+        name: "Told",
+        request: ({ request }) => void Object.assign(request.source as object, { httpVersion: 2 })
+      })
+      const { next, request } = yield* logged(ok, stackOf(told, access()))
+      yield* request()
+      assert.notProperty((yield* next).annotations, "network.protocol.version")
+    }))
+
+  it.effect("writes nothing at all for what is left out", () => {
+    const lines: Array<unknown> = []
+    return Effect.map(send(access({ skip: () => true })(ok)), () => assert.deepStrictEqual(lines, [])).pipe(
+      Effect.provide(Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => void lines.push(message))))
+    )
+  })
+
+  it("has the name that it is given, and its service its own", () => {
+    assert.strictEqual(AccessLog.middleware().name, "AccessLog")
+    assert.strictEqual(AccessLog.middleware({ name: "Log" }).name, "Log")
+    assert.strictEqual(AccessLog.Fields.key, "effect-middleware/AccessLog/Fields")
+  })
+
   it.scoped("response headers are those that leave the stack", () =>
     Effect.gen(function*() {
       const outer = Middleware.make({ name: "Outer", response: (draft) => draft.set("x-outer", "1") })
@@ -811,6 +858,45 @@ describe("middleware", () => {
       yield* request({ path: "/loud" })
       assert.strictEqual((yield* next).message, "GET /loud 200")
       assert.lengthOf([...yield* rest], 0)
+    }))
+
+  it.scoped("what the line says by itself, or leaves out, is not a handler's to say", () =>
+    Effect.gen(function*() {
+      const app = Effect.as(
+        AccessLog.annotate({
+          "http.route": "/x",
+          "client.address": "x",
+          "url.query": "x",
+          "error.type": "x",
+          "http.x": "y"
+        }),
+        ok
+      ) as App
+      const { next, request } = yield* logged(app, access())
+      yield* request({ path: "/a?b" })
+      const { annotations } = yield* next
+      assert.deepStrictEqual(
+        ["http.route", "client.address", "url.query", "error.type", "http.x"].map((key) => annotations[key] === "x"),
+        [false, false, false, false, false]
+      )
+      assert.strictEqual(annotations["http.x"], "y")
+    }))
+
+  it.scoped("a request that is tried again outside every stack has one line, over a socket", () =>
+    Effect.gen(function*() {
+      const stack = access()
+      let runs = 0
+      const app = (stack as Middleware.Middleware)(Effect.sync(() => HttpServerResponse.text(`${++runs}`)))
+      const again = Middleware.fromHttpMiddleware("Nothing", (app) => app)
+      const { next, request } = yield* logged(
+        Effect.zipRight(app, app) as App,
+        again,
+        named("HttpServer.serve(mw), Node")
+      )
+      assert.strictEqual((yield* request()).body, "2")
+      yield* next
+      yield* request()
+      yield* next
     }))
 
   it.effect("annotate does nothing outside", () => AccessLog.annotate({ a: 1 }))

@@ -1,4 +1,4 @@
-import { HttpRouter, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
+import { Headers, HttpApiSchema, HttpRouter, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Data, Deferred, Duration, Effect, FastCheck, Schema, TestServices } from "effect"
 import { Cors, ExceptionHandlers, Middleware, Stack } from "effect-middleware"
@@ -216,6 +216,7 @@ describe("policy", () => {
     it.each<[mistake: string, origin: string, message: RegExp]>([
       ["a star in a list", "*", /Cors: origins has "\*": to allow every origin write "\*" alone, in no list/],
       ["no scheme", "example.com", /begin with the scheme/],
+      ["a scheme behind a path", "x/https://example.com", /begin with the scheme/],
       ["nothing", "", /has "": begin with the scheme/],
       ["two slashes alone", "//example.com", /begin with the scheme/],
       ["a slash after it", "https://example.com/", /write "https:\/\/example\.com", an origin has no path/],
@@ -233,6 +234,7 @@ describe("policy", () => {
       ["a star over an IPv6 address", "https://*.[::1]", /write a RegExp/],
       ["a scheme alone", "https://", /write "https:\/\/example\.com"/],
       ["a file", "file://", /write "https:\/\/example\.com"/],
+      ["the path of a file", "file:///x", /write "https:\/\/example\.com"/],
       ["a port that is none", "https://example.com:x", /write/],
       ["an empty port", "https://example.com:", /write/],
       ["a port that is too great", "https://example.com:65536", /write/],
@@ -241,6 +243,7 @@ describe("policy", () => {
       ["a space", "https://example.com ", /write/],
       ["a space before it", " https://example.com", /write/],
       ["two origins", "https://a.test, https://b.test", /write/],
+      ["two lines", "https://a.test\nhttps://b.test", /origins has "https:\/\/a\.test\\nhttps:\/\/b\.test"/],
       ["a regular expression as text", "^https://.*$", /write/]
     ])("throws on %s, and says what to write: %j", (_, origin, message) => {
       throwsOn({ origins: [app, origin] }, message)
@@ -268,6 +271,15 @@ describe("policy", () => {
       assert.strictEqual(allowed((origin) => origin === app, app), app)
       assert.strictEqual(allowed((origin) => origin === app, evil), undefined)
     })
+  })
+
+  it("keeps what it made for a thousand origins, and no more", () => {
+    const decide = Cors.policy({ origins: [/https:\/\/\d+\.test/] })
+    const of = (n: number) => decide({ method: "GET", target: "/", origin: `https://${n}.test` })
+    for (let n = 0; n < 1000; n++) of(n)
+    assert.strictEqual(of(999), of(999))
+    assert.notStrictEqual(of(1000), of(1000))
+    assert.deepStrictEqual(of(1000), of(1000))
   })
 
   describe("a request", () => {
@@ -454,6 +466,7 @@ describe("policy", () => {
         [[], "GET HEAD POST", "PUT"],
         [["PATCH"], "GET HEAD POST PATCH", "patch Patch PUT PATCHY"],
         [["PUT", "M-SEARCH"], "GET HEAD POST PUT M-SEARCH", "DELETE"],
+        [["XTRACE", "TRACEX"], "XTRACE TRACEX", "TRACE"],
         ["*", "GET HEAD POST PUT DELETE OPTIONS PATCH", "patch PURGE TRACE CONNECT *"]
       ])("%j", (methods, granted, refused) => {
         const options: Options = { origins: [app], methods }
@@ -593,7 +606,10 @@ describe("policy", () => {
       ])(
         "throws on %s",
         (maxAge) => {
-          throwsOn({ origins: "*", maxAge }, /Cors: maxAge is .*: write whole seconds with their unit \("10 minutes"/)
+          throwsOn(
+            { origins: "*", maxAge },
+            /Cors: maxAge is .*: write whole seconds with their unit \("10 minutes".*, 0 to keep no answer, or false/
+          )
         }
       )
 
@@ -741,6 +757,8 @@ describe("policy", () => {
       ["a subdomain of the host", { origin: "https://a.api.test", host: "api.test" }, "Deny"],
       ["the parent of the host", { origin: "https://api.test", host: "a.api.test" }, "Deny"],
       ["another scheme than the web's", { origin: "capacitor://localhost", host: "localhost" }, "Deny"],
+      ["a scheme that ends in one of the web's", { origin: "xhttp://api.test", host: "api.test" }, "Deny"],
+      ["two lines", { origin: "https://api.test\nx", host: "api.test" }, "Deny"],
       ["no host", { origin: "https://api.test" }, "Deny"],
       ["an empty host", { origin: "https://", host: "" }, "Deny"],
       ["a malformed host", { origin: "https://a@b", host: "a@b" }, "Deny"],
@@ -1030,6 +1048,15 @@ describe("policy", () => {
       ["every route, which is what stands beside", ["/*"], /exempts everything/]
     ])("throws on %s", (_, match, message) => {
       throwsOn({ origins: [app], routes: [{ match, origins: "*" }] }, message)
+    })
+
+    it("a mistake in a route keeps its cause", () => {
+      try {
+        Cors.policy({ origins: [app], routes: [{ match: ["public"], origins: "*" }] })
+        assert.fail("not thrown")
+      } catch (error) {
+        assert.instanceOf((error as Error).cause, TypeError)
+      }
     })
 
     it("a mistake names its entry", () => {
@@ -1402,6 +1429,16 @@ describe("middleware", () => {
         }
       }))
 
+    it.effect("is none for the host that HTTP/2 has in its :authority", () =>
+      Effect.gen(function*() {
+        const second = Middleware.make({
+          name: "Second",
+          request: (exchange) =>
+            exchange.deriveRequest({ headers: Headers.fromInput({ origin: evil, ":authority": "evil.test" }) })
+        })
+        assert.strictEqual((yield* send(Stack.make(second, strict)(page))).status, 200)
+      }))
+
     it.effect("is a failure to handle", () =>
       Effect.gen(function*() {
         const handled = Stack.make(
@@ -1418,6 +1455,8 @@ describe("middleware", () => {
       assert.deepStrictEqual(Schema.encodeSync(Cors.OriginNotAllowed)(new Cors.OriginNotAllowed()), {
         _tag: "OriginNotAllowed"
       })
+      assert.strictEqual(Cors.OriginNotAllowed.identifier, "effect-middleware/Cors/OriginNotAllowed")
+      assert.strictEqual(HttpApiSchema.getStatusError(Cors.OriginNotAllowed), 403)
     })
   })
 

@@ -1,4 +1,4 @@
-import { HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Headers, HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck } from "effect"
 import { Forwarded, Middleware, Stack } from "effect-middleware"
@@ -374,7 +374,10 @@ describe("policy", () => {
     })
 
     it("a port without a host is none", () => {
-      assert.isUndefined(identify(all, { host: undefined, headers: { "x-forwarded-port": "8443" } }).port)
+      for (const request of [{ host: undefined }, { host: "a@b" }, { target: "ftp://a.test/" }]) {
+        const { host, port } = identify(all, { ...request, headers: { "x-forwarded-port": "8443" } })
+        assert.deepStrictEqual([host, port], [undefined, undefined])
+      }
     })
 
     it.each<[rule: string, headers: Readonly<Record<string, string>>, prefix: string | undefined]>([
@@ -464,6 +467,10 @@ describe("policy", () => {
     ])("throws when %s, and says what to write", (_, options, message) => {
       assert.throws(() => Forwarded.policy(options as Forwarded.Options), TypeError, message)
     })
+
+    it("a hundred hops are none", () => {
+      Forwarded.policy({ trust: { hops: 100 } })
+    })
   })
 
   it.prop(
@@ -496,12 +503,31 @@ describe("hiddenHeaders", () => {
     ])
   })
 
-  it.each(["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-original-url"])(
-    "%s is one",
-    (name) => {
-      assert.include(Forwarded.hiddenHeaders, name)
-    }
-  )
+  it.each([
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-forwarded-by",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-url-scheme",
+    "front-end-https"
+  ])("%s is one", (name) => {
+    assert.include(Forwarded.hiddenHeaders, name)
+  })
 })
 
 describe("middleware", () => {
@@ -558,6 +584,52 @@ describe("middleware", () => {
         assert.deepInclude(yield* Effect.promise(() => response.json()), { scheme, proxied: false })
       }
     }))
+
+  it.scoped("a socket says whether it has TLS", () =>
+    Effect.gen(function*() {
+      for (const [encrypted, scheme] of [[true, "https"], [false, "http"], ["yes", "http"]] as const) {
+        const tls = Middleware.make({
+          name: "Tls",
+          request: ({ request }) => void Object.assign((request.source as { socket: object }).socket, { encrypted })
+        })
+        const { mount } = mounts.find(({ name }) => name === "Stack.serve, Node")!
+        const send = yield* mount(whoami as never, Stack.make(tls, Forwarded.middleware({ trust: "none" })))
+        assert.strictEqual(JSON.parse((yield* send()).body).scheme, scheme)
+      }
+    }))
+
+  it.effect.each<[headers: Record<string, string>, host: string | undefined]>([
+    [{ host: "a.test" }, "a.test"],
+    [{ ":authority": "b.test" }, "b.test"],
+    [{ host: "a.test", ":authority": "b.test" }, "a.test"],
+    [{}, undefined]
+  ])("the host of %j is %s", ([headers, host]) =>
+    Effect.gen(function*() {
+      const received = Middleware.make({
+        name: "Received",
+        request: (exchange) => exchange.deriveRequest({ headers: Headers.fromInput(headers) })
+      })
+      const { body } = yield* send(Stack.make(received, Forwarded.middleware({ trust: "none" }))(whoami))
+      assert.strictEqual(JSON.parse(body).host, host)
+    }))
+
+  it.effect("a request with nothing to hide is itself", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const note = (name: string) => Middleware.make({ name, request: ({ request }) => void seen.push(request) })
+      const stack = Stack.make(note("Outside"), Forwarded.middleware({ trust: "none" }), note("Inside"))
+      for (const headers of [{ "x-own": "1" }, { "x-own": "1", "x-real-ip": "203.0.113.9" }]) {
+        yield* send(stack(whoami), { headers })
+      }
+      assert.strictEqual(seen[0], seen[1])
+      assert.notStrictEqual(seen[2], seen[3])
+    }))
+
+  it("has the name that it is given, and its service its own", () => {
+    assert.strictEqual(Forwarded.middleware({ trust: "none" }).name, "Forwarded")
+    assert.strictEqual(Forwarded.middleware({ trust: "none", name: "Edge" }).name, "Edge")
+    assert.strictEqual(Forwarded.Client.key, "effect-middleware/Forwarded/Client")
+  })
 
   it.scoped("outside it the request keeps its headers", () =>
     Effect.gen(function*() {

@@ -1,4 +1,4 @@
-import { HttpRouter, HttpServerRequest, HttpServerResponse, Socket } from "@effect/platform"
+import { HttpApiSchema, HttpRouter, HttpServerRequest, HttpServerResponse, Socket } from "@effect/platform"
 import { NodeSocket } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck, Logger, Schema } from "effect"
@@ -330,6 +330,13 @@ describe("middleware", () => {
       _tag: "HttpsRequired",
       reason: "upgrade"
     })
+    assert.strictEqual(HttpsRedirect.HttpsRequired.identifier, "effect-middleware/HttpsRedirect/HttpsRequired")
+    assert.strictEqual(HttpApiSchema.getStatusError(HttpsRedirect.HttpsRequired), 403)
+  })
+
+  it("has the name that it is given", () => {
+    assert.strictEqual(HttpsRedirect.middleware().name, "HttpsRedirect")
+    assert.strictEqual(HttpsRedirect.middleware({ name: "Secure" }).name, "Secure")
   })
 
   it.effect("believes no header of a client's own", () =>

@@ -10,6 +10,7 @@ import {
   Layer,
   Logger,
   Metric,
+  MetricKeyType,
   MetricState,
   Option,
   Queue,
@@ -310,6 +311,7 @@ describe("middleware", () => {
     Effect.gen(function*() {
       const labels = () => ({ of: "buckets" })
       const app = Effect.as(TestClock.adjust("3 seconds"), ok)
+      yield* TestClock.adjust("1 hour")
       const changes = yield* measured(send(stack({ labels })(app)))
       assert.deepStrictEqual(valueOf(changes, duration), [[1, 3]])
       const histogram = Metric.unsafeSnapshot().find(({ metricKey }) =>
@@ -353,6 +355,8 @@ describe("middleware", () => {
       assert.deepStrictEqual((yield* sizes(ok, { ...post, headers: { "content-length": largest } }))[0], [
         [1, Number(largest)]
       ])
+      // claimed, and nothing came
+      assert.deepStrictEqual(yield* sizes(ok, { headers: { "content-length": largest } }), [[], [[1, 5]]])
       const both = { "content-length": "3", "transfer-encoding": "chunked" }
       assert.deepStrictEqual((yield* sizes(ok, { ...post, headers: both }))[0], [])
     }))
@@ -396,9 +400,15 @@ describe("middleware", () => {
       const before = registry()
       const seen = new Set<string>()
       const note = Middleware.before("Note", () => Effect.sync(() => since(before).forEach((s) => seen.add(s.name))))
-      yield* send(Stack.make(stack({ measure: [measurement] }), note, refuses)(ok), post)
+      // what a listener throws is told to the log alone
+      const lines: Array<unknown> = []
+      const logger = Logger.make(({ message }) => void lines.push(message))
+      yield* send(Stack.make(stack({ measure: [measurement] }), note, refuses)(ok), post).pipe(
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      )
       since(before).forEach((series) => seen.add(series.name))
       assert.deepStrictEqual([...seen], [name])
+      assert.deepStrictEqual(lines, [])
     }))
 
   it.effect("a refusal is counted by middleware and tag, whatever became of it; an untagged one is _OTHER", () =>
@@ -418,11 +428,13 @@ describe("middleware", () => {
           { "middleware": "Refuses", "error.type": "_OTHER", "unit": "{refusal}" }
         ])
       }
-      const thrown = Middleware.make({ name: "Fails", requestEffect: () => Effect.fail("a string") })
-      const changes = yield* measured(send(Stack.make(stack(), thrown)(ok) as App))
-      assert.deepStrictEqual(of(changes, refusals).map(({ labels }) => [labels.middleware, labels["error.type"]]), [
-        ["Fails", "_OTHER"]
-      ])
+      for (const error of ["a string", null, undefined]) {
+        const thrown = Middleware.make({ name: "Fails", requestEffect: () => Effect.fail(error) })
+        const changes = yield* measured(send(Stack.make(stack(), thrown)(ok) as App))
+        assert.deepStrictEqual(of(changes, refusals).map(({ labels }) => [labels.middleware, labels["error.type"]]), [
+          ["Fails", "_OTHER"]
+        ])
+      }
     }))
 
   it.effect("one request that is tried again further out is measured once", () =>
@@ -455,7 +467,7 @@ describe("middleware", () => {
       assert.throws(
         () => Metrics.middleware({ boundaries: { duration: [1, 2] } }),
         TypeError,
-        /boundaries\.duration is not what another Metrics\.middleware has.*http\.server\.request\.duration/
+        /boundaries\.duration is not what another Metrics\.middleware has.*http\.server\.request\.duration.*write the same/
       )
       assert.throws(() => Metrics.middleware({ boundaries: { size: [1, 2] } }), TypeError, /boundaries\.size/)
       assert.doesNotThrow(() => Metrics.middleware({ measure: ["refusals"], boundaries: { size: [1, 2] } }))
@@ -563,6 +575,30 @@ describe("middleware", () => {
   it("names are those of the conventions", () => {
     const known = new Set(Metric.unsafeSnapshot().map(({ metricKey }) => metricKey.name))
     for (const name of all) assert.isTrue(known.has(name), name)
+  })
+
+  it.effect("each says what it is, and refusals only rise", () =>
+    Effect.gen(function*() {
+      const refuses = Middleware.make({ name: "Refuses", request: () => Middleware.Refuse(new Teapot()) })
+      yield* send(Stack.make(stack(), refuses)(ok), post)
+      const keys = new Map(Metric.unsafeSnapshot().map(({ metricKey }) => [metricKey.name, metricKey]))
+      assert.deepStrictEqual(all.map((name) => Option.getOrUndefined(keys.get(name)!.description)), [
+        "Duration of HTTP server requests.",
+        "Number of active HTTP server requests.",
+        "Size of HTTP server request bodies.",
+        "Size of HTTP server response bodies.",
+        "Number of HTTP server requests that a middleware has refused."
+      ])
+      const rises = (name: string) => {
+        const type: unknown = keys.get(name)!.keyType
+        return MetricKeyType.isCounterKey(type) && type.incremental
+      }
+      assert.deepStrictEqual([rises(refusals), rises(active)], [true, false])
+    }))
+
+  it("has the name that it is given", () => {
+    assert.strictEqual(Metrics.middleware().name, "Metrics")
+    assert.strictEqual(Metrics.middleware({ name: "Measures" }).name, "Measures")
   })
 })
 

@@ -102,6 +102,10 @@ describe("policy", () => {
     ServerTiming.policy({ total: false, details: () => false })
   })
 
+  it("the ends of what may be kept are none", () => {
+    for (const maxMarks of [1, 100]) ServerTiming.policy({ maxMarks })
+  })
+
   it("is linear", () =>
     assertLinear((description) => decide({ details: true }, { detailed: true, marks: [mark("db", 1, description)] })))
 })
@@ -195,6 +199,7 @@ describe("middleware", () => {
         ServerTiming.mark("miss"),
         ServerTiming.mark("queue", { duration: "2 millis", description: "first" }),
         ServerTiming.mark("queue", { duration: Duration.micros(500n), description: "second" }),
+        ServerTiming.mark("queue"),
         ServerTiming.mark("late"),
         ServerTiming.mark("late", { duration: "1 milli", description: "now" })
       ]))
@@ -280,7 +285,16 @@ describe("middleware", () => {
       const { headers } = yield* send(ServerTiming.middleware({ total: false, details: () => false })(ok))
       assert.notProperty(headers, "server-timing")
       assert.notProperty(headers, "x-process-time")
+      const own = HttpServerResponse.text("ok", { headers: { "server-timing": "edge,edge" } })
+      const reply = yield* send(ServerTiming.middleware({ total: false, details: () => false })(own))
+      assert.strictEqual(reply.headers["server-timing"], "edge,edge")
     }))
+
+  it("has the name that it is given, and its service its own", () => {
+    assert.strictEqual(ServerTiming.middleware().name, "ServerTiming")
+    assert.strictEqual(ServerTiming.middleware({ name: "Timing" }).name, "Timing")
+    assert.strictEqual(ServerTiming.ServerTiming.key, "effect-middleware/ServerTiming")
+  })
 
   it.effect("what the handler has set stays", () =>
     Effect.gen(function*() {
@@ -310,7 +324,7 @@ describe("middleware", () => {
 
   it.effect("a name is a token, whether anybody sees it or not", () =>
     Effect.gen(function*() {
-      const message = /ServerTiming: .* is no name: write a token of 1 to 64 characters/
+      const message = /ServerTiming: .* is no name: write a token of 1 to 64 characters .*, such as "db"/
       for (const name of ["", "a b", "a;b", "a,b", "a\n", "é", "\"a\"", "a".repeat(65)]) {
         assert.throws(() => ServerTiming.mark(name), TypeError, message)
         assert.throws(() => ServerTiming.measure(name)(Effect.void), TypeError, message)

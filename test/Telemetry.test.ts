@@ -1,6 +1,6 @@
-import { HttpServerResponse } from "@effect/platform"
+import { HttpMiddleware, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Metric, type MetricState, TestClock, Tracer } from "effect"
+import { Effect, Metric, type MetricState, Option, TestClock, Tracer } from "effect"
 import { Middleware, Stack, Telemetry } from "effect-middleware"
 import { stackOf, Teapot, wrap } from "./utils/laws.js"
 import { type App, type Init, send } from "./utils/TestApp.js"
@@ -104,6 +104,47 @@ describe("Telemetry", () => {
       assert.deepInclude(attributes, { "middleware.name": "Wraps", "middleware.phase": "around" })
     }))
 
+  it.effect("events: a phase that may be an Effect is one, whoever decides", () =>
+    Effect.gen(function*() {
+      const either = (name: string, outcome: Middleware.Pass | Middleware.Defer | undefined) =>
+        Middleware.make({
+          name,
+          request: () => outcome,
+          requestEffect: () => Effect.withSpan(Effect.sleep("1 second"), name)
+        })
+      const stack = Telemetry.observe(
+        stackOf(
+          either("Passes", Middleware.Pass),
+          either("Defers", Middleware.Defer),
+          either("Silent", undefined),
+          Middleware.make({
+            name: "Late",
+            responseEffect: (draft) => Effect.map(Effect.sleep("2 seconds"), () => draft.set("x-late", "1"))
+          })
+        )
+      )
+      const { children, reply, server } = yield* traced((stack as Middleware.Middleware)(ok) as App)
+      assert.strictEqual(reply.headers["x-late"], "1")
+      assert.deepStrictEqual(eventsOf(server), [
+        ["Passes request", 0],
+        ["Defers request", 1],
+        ["Silent request", 1],
+        ["Late response", 2]
+      ])
+      // what an Effect opens stays in the server's span
+      assert.deepStrictEqual(children.map(({ name, parent }) => [name, parent]), [
+        ["Defers", server.name],
+        ["Silent", server.name]
+      ])
+    }))
+
+  it.effect("without a span there is nothing to tell", () =>
+    Effect.gen(function*() {
+      const observed = Telemetry.observe(plain("Untraced"))(ok)
+      const { status } = yield* HttpMiddleware.withTracerDisabledWhenEffect(send(observed), () => true)
+      assert.strictEqual(status, 200)
+    }))
+
   it.effect("children: a span for each phase, with its time; what an Effect of a layer opens is inside it", () =>
     Effect.gen(function*() {
       const stack = Telemetry.observe(
@@ -154,6 +195,18 @@ describe("Telemetry", () => {
         10,
         Infinity
       ])
+    }))
+
+  it.effect("the histogram says what it is", () =>
+    Effect.gen(function*() {
+      yield* send(Telemetry.observe(plain("Named"))(ok))
+      const keys = Metric.unsafeSnapshot().map(({ metricKey }) => metricKey)
+      const key = keys.find(({ tags }) => tags.some(({ value }) => value === "Named"))
+      assert.strictEqual(key?.name, "http.server.middleware.duration")
+      assert.deepStrictEqual(
+        key?.description,
+        Option.some("Time a middleware took, without what is inside it, in seconds")
+      )
     }))
 
   it.effect("spans alone: no durations", () =>
@@ -213,6 +266,20 @@ describe("Telemetry", () => {
       const retries = wrap("Retries", (app) => Effect.catchAll(app, () => Effect.delay(app, "1 second")))
       const { server } = yield* traced((Telemetry.observe(retries) as Middleware.Middleware)(fails) as App)
       assert.deepStrictEqual(eventsOf(server), [["Retries around", 1]])
+    }))
+
+  it.effect("runs at the same time: the time inside counts once", () =>
+    Effect.gen(function*() {
+      const twice = wrap("Twice", (app) =>
+        Effect.zipLeft(Effect.zipRight(app, app, { concurrent: true }), Effect.sleep("2 seconds")))
+      const slow = Effect.delay(ok, "5 seconds") as App
+      const { server } = yield* traced((Telemetry.observe(twice) as Middleware.Middleware)(slow) as App)
+      assert.deepStrictEqual(eventsOf(server), [["Twice around", 2]])
+      // the app goes on when the layer has ended
+      const forks = wrap("Forks", (app) =>
+        Effect.zipRight(Effect.forkDaemon(app), Effect.delay(ok, "1 second")))
+      const other = yield* traced((Telemetry.observe(forks) as Middleware.Middleware)(slow) as App)
+      assert.deepStrictEqual(eventsOf(other.server), [["Forks around", 0]])
     }))
 
   it.effect("a condition that is not met leaves nothing, one that is met is not a member", () =>

@@ -1,7 +1,7 @@
-import { HttpServerResponse } from "@effect/platform"
+import { Headers, HttpApiSchema, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck, Schema } from "effect"
-import { ExceptionHandlers, Forwarded, Stack, TrustedHost } from "effect-middleware"
+import { ExceptionHandlers, Forwarded, Middleware, Stack, TrustedHost } from "effect-middleware"
 import { assertLinear } from "./internal/hostile.js"
 import { mounts, send } from "./utils/TestApp.js"
 
@@ -25,6 +25,8 @@ describe("policy", () => {
         "two.test:2",
         "bücher.example",
         "*.bücher.example",
+        "bücher.ελ",
+        "web1",
         "127.0.0.1",
         "[2001:DB8::1]",
         "[::1]:3000",
@@ -52,6 +54,8 @@ describe("policy", () => {
       ["the other of two ports", "two.test:2", "Allow"],
       ["a converted name", "xn--bcher-kva.example", "Allow"],
       ["a subdomain of a converted name", "a.xn--bcher-kva.example", "Allow"],
+      ["a converted name, to its last letter", "xn--bcher-kva.xn--qxam", "Allow"],
+      ["a name that ends in a digit", "web1", "Allow"],
       ["a listed address", "127.0.0.1:3000", "Allow"],
       ["a listed IPv6 address", "[2001:db8::1]", "Allow"],
       ["a listed IPv6 address in another notation", "[2001:0DB8:0:0:0:0:0:1]:80", "Allow"],
@@ -218,6 +222,7 @@ describe("policy", () => {
         { host: "example.com", target: "/\r\na: b" },
         "//www.example.com/%0D%0Aa:%20b"
       ],
+      ["nor is any other byte", ["www.example.com"], { host: "example.com", target: "/\xff" }, "//www.example.com/%FF"],
       [
         "an absolute target loses its authority",
         ["www.example.com"],
@@ -391,6 +396,35 @@ describe("middleware", () => {
       }))
   })
 
+  // Node's request has them: name, value, name, value
+  it.effect.each<[what: string, rawHeaders: unknown, status: number]>([
+    ["one", ["Host", "www.example.com", "User-Agent", "x"], 200],
+    ["two", ["Host", "www.example.com", "HOST", "evil.test"], 400],
+    ["one beside another name of its length, and values", ["Host", "www.example.com", "From", "host", "x", "host"], 200],
+    ["none", [], 200],
+    ["what is no name", [null, "a", 1, "b", "host", "www.example.com"], 200],
+    ["what is no list", { length: 4, 0: "host", 2: "host" }, 200]
+  ])("counts the Host headers as received: %s", ([_, rawHeaders, status]) =>
+    Effect.gen(function*() {
+      const raw = Middleware.make({
+        name: "Raw",
+        request: ({ request }) => void Object.assign(request.source as object, { rawHeaders })
+      })
+      const reply = yield* send(Stack.make(raw, trusted)(ok), { headers: { host: "www.example.com" } })
+      assert.strictEqual(reply.status, status)
+    }))
+
+  it.effect("reads the :authority of HTTP/2 where there is no Host", () =>
+    Effect.gen(function*() {
+      for (const [host, status] of [["www.example.com", 200], ["evil.test", 400]] as const) {
+        const second = Middleware.make({
+          name: "Second",
+          request: (exchange) => exchange.deriveRequest({ headers: Headers.fromInput({ ":authority": host }) })
+        })
+        assert.strictEqual((yield* send(Stack.make(second, trusted)(ok))).status, status)
+      }
+    }))
+
   it.effect("refuses without running the app, and with one answer for every reason", () =>
     Effect.gen(function*() {
       const app = trusted(Effect.dieMessage("the app ran"))
@@ -421,6 +455,13 @@ describe("middleware", () => {
       _tag: "UntrustedHost",
       reason: "malformed"
     })
+    assert.strictEqual(TrustedHost.UntrustedHost.identifier, "effect-middleware/TrustedHost/UntrustedHost")
+    assert.strictEqual(HttpApiSchema.getStatusError(TrustedHost.UntrustedHost), 400)
+  })
+
+  it("has the name that it is given", () => {
+    assert.strictEqual(TrustedHost.middleware({ hosts: ["example.com"] }).name, "TrustedHost")
+    assert.strictEqual(TrustedHost.middleware({ hosts: ["example.com"], name: "Canonical" }).name, "Canonical")
   })
 
   it.effect("reads the host of the client behind a proxy, if it is told to", () =>

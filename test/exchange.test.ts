@@ -11,10 +11,12 @@ import {
   HttpServerResponse,
   Socket
 } from "@effect/platform"
-import { NodeSocket } from "@effect/platform-node"
+import { NodeHttpServerRequest, NodeSocket } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Data, Deferred, Effect, Fiber, HashMap, Layer, Logger, LogLevel, Queue, Stream } from "effect"
 import { ExceptionHandlers, Middleware, RequestId, type ResponseDraft, Stack } from "effect-middleware"
+import * as Net from "node:net"
+import { Readable } from "node:stream"
 import { answered, stackOf, Teapot, wrap } from "./utils/laws.js"
 import { type App, listen, mounts, nodeServer, request, send, unknownRoute } from "./utils/TestApp.js"
 
@@ -171,6 +173,34 @@ for (const mount of mounts) {
     }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)))
 }
 
+for (const mount of mounts) {
+  it.scoped(`a wrapper that fails around another loses nobody further in, in ${mount.name}`, () =>
+    Effect.gen(function*() {
+      const told = yield* Queue.unbounded<number>()
+      const listener = Middleware.make({
+        name: "Listener",
+        response: (draft) => draft.onSent(({ status }) => void told.unsafeOffer(status))
+      })
+      const fails = (name: string) => wrap(name, (app) => Effect.zipRight(app, Effect.fail(new Teapot())))
+      const recovers = wrap("Recovers", (app) => Effect.catchAll(app, () => ok))
+      const stacks = [[recovers, fails("A"), listener], [fails("A"), fails("B"), listener]]
+      for (const members of stacks) {
+        yield* Effect.scoped(Effect.flatMap(mount.mount(ok as App, stackOf(...members)), (send) => answered(send())))
+        yield* answered(Queue.take(told))
+      }
+      assert.strictEqual(yield* Queue.size(told), 0)
+    }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)))
+}
+
+const connected = (port: number) =>
+  Effect.acquireRelease(
+    Effect.async<Net.Socket>((resume) => {
+      const socket = Net.connect({ port, host: "127.0.0.1" }, () => resume(Effect.succeed(socket)))
+      socket.on("error", () => {})
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+
 describe("what is sent, over a socket", () => {
   const listening = Effect.gen(function*() {
     const told = yield* Queue.unbounded<ResponseDraft.Sent>()
@@ -223,6 +253,165 @@ describe("what is sent, over a socket", () => {
       const port = yield* listen(Stack.serve(HttpServerResponse.stream(body), listener))
       yield* Effect.exit(request(port))
       assert.deepStrictEqual(yield* answered(Queue.take(told)), { status: 200, bytes: 10, aborted: true, failed: true })
+    }))
+
+  it.scoped("a stream that is shorter than it said is not whole", () =>
+    Effect.gen(function*() {
+      const { listener, told } = yield* listening
+      const body = HttpServerResponse.stream(Stream.make(new Uint8Array(3)), { contentLength: 10 })
+      const port = yield* listen(Stack.serve(body, listener))
+      yield* Effect.fork(Effect.exit(request(port)))
+      assert.deepStrictEqual(yield* answered(Queue.take(told)), { status: 200, bytes: 3, aborted: true, failed: true })
+    }))
+
+  it.scoped("nor is a Readable that fails, nor one that the client does not wait for", () =>
+    Effect.gen(function*() {
+      const { listener, told } = yield* listening
+      const begun = yield* Deferred.make<void>()
+      const app = Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) =>
+        HttpServerResponse.raw(Readable.from((async function*() {
+          yield "abc"
+          if (url === "/fails") {
+            throw new Error("broken")
+          }
+          Deferred.unsafeDone(begun, Effect.void)
+          yield await new Promise<string>(() => {})
+        })())))
+      const port = yield* listen(Stack.serve(app, listener))
+      yield* Effect.fork(Effect.exit(request(port, { path: "/fails" })))
+      const cut = { status: 200, bytes: undefined, aborted: true }
+      assert.deepStrictEqual(yield* answered(Queue.take(told)), { ...cut, failed: true })
+      yield* Effect.raceFirst(request(port), Deferred.await(begun))
+      assert.deepStrictEqual(yield* answered(Queue.take(told)), { ...cut, failed: false })
+    }))
+
+  it.scoped("a body that the client has not read when it leaves is lost, whatever Node says", () =>
+    Effect.gen(function*() {
+      const { listener, told } = yield* listening
+      const port = yield* listen(Stack.serve(HttpServerResponse.uint8Array(new Uint8Array(50_000_000)), listener))
+      const socket = yield* connected(port)
+      const head = yield* Effect.async<void>((resume) => {
+        socket.once("readable", () => resume(Effect.void))
+        socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      })
+      assert.isUndefined(head)
+      socket.destroy()
+      assert.deepStrictEqual(
+        yield* answered(Queue.take(told)),
+        { status: 200, bytes: undefined, aborted: true, failed: false }
+      )
+    }))
+
+  it.scoped("requests that wait behind another on their connection are told of its end", () =>
+    Effect.gen(function*() {
+      const { listener, told } = yield* listening
+      const gate = yield* Deferred.make<void>()
+      const done = yield* Deferred.make<void>()
+      let answers = 0
+      const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) => {
+        if (url === "/first") return Effect.as(Deferred.await(gate), ok)
+        return ++answers === 20 ? Effect.as(Deferred.succeed(done, undefined), ok) : Effect.succeed(ok)
+      })
+      const warnings: Array<string> = []
+      const warned = ({ name }: Error) => void warnings.push(name)
+      process.on("warning", warned)
+      yield* Effect.addFinalizer(() => Effect.sync(() => process.off("warning", warned)))
+      const port = yield* listen(Stack.serve(app, listener))
+      const socket = yield* connected(port)
+      const ask = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
+      socket.write(ask("/first") + ask("/next").repeat(20))
+      yield* answered(Deferred.await(done))
+      assert.strictEqual(yield* Queue.size(told), 0)
+      socket.destroy()
+      for (let i = 0; i < 20; i++) {
+        const { aborted, status } = yield* answered(Queue.take(told))
+        assert.deepStrictEqual([status, aborted], [200, true])
+      }
+      yield* Deferred.succeed(gate, undefined)
+      assert.isTrue((yield* answered(Queue.take(told))).aborted)
+      assert.deepStrictEqual(warnings, [])
+    }))
+
+  it.scoped("an upgrade that is refused is done when the answer has gone, whether or not the client lets go", () =>
+    Effect.gen(function*() {
+      const { listener, told } = yield* listening
+      const port = yield* listen(Stack.serve(Effect.fail(new Teapot()), listener))
+      const socket = yield* connected(port)
+      socket.write(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+      )
+      assert.deepStrictEqual(
+        yield* answered(Queue.take(told)),
+        { status: 418, bytes: 15, aborted: false, failed: false }
+      )
+      assert.isFalse(socket.destroyed)
+    }))
+
+  it.scoped("a handler that answers on Node's response is believed", () =>
+    Effect.gen(function*() {
+      const { listener, told } = yield* listening
+      const app = Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
+        NodeHttpServerRequest.toServerResponse(request).writeHead(201).end("by hand")
+        return HttpServerResponse.empty()
+      })
+      const port = yield* listen(Stack.serve(app, listener))
+      assert.strictEqual((yield* request(port)).body, "by hand")
+      assert.deepStrictEqual(
+        yield* answered(Queue.take(told)),
+        { status: 201, bytes: undefined, aborted: false, failed: false }
+      )
+    }))
+
+  it.scoped("what cannot be sent is a 500, with the edits, and the log says why", () =>
+    Effect.gen(function*() {
+      const { listener, told } = yield* listening
+      const edit = Middleware.make({ name: "Edit", response: (draft) => draft.set("x-edit", "1") })
+      const bad: ReadonlyArray<HttpServerResponse.HttpServerResponse> = [
+        HttpServerResponse.text("no", { headers: { "x-a": "\u20ac" } }),
+        HttpServerResponse.text("no", { headers: { "x-a": "a\r\nb: c" } }),
+        HttpServerResponse.text("no", { headers: { "a b": "c" } }),
+        HttpServerResponse.text("no", { status: 99 }),
+        HttpServerResponse.text("no", { status: 1000 })
+      ]
+      const lines: Array<string> = []
+      const logger = Logger.make(({ cause }) => void lines.push(Cause.pretty(cause)))
+      for (const response of bad) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const port = yield* Effect.provide(
+            listen(Stack.serve(Effect.succeed(response), Stack.make(edit, listener))),
+            Logger.add(logger)
+          )
+          const { headers, status } = yield* request(port)
+          assert.deepStrictEqual([status, headers["x-edit"]], [500, "1"])
+          assert.deepStrictEqual(yield* answered(Queue.take(told)), {
+            status: 500,
+            bytes: 0,
+            aborted: false,
+            failed: false
+          })
+        }))
+      }
+      assert.lengthOf(lines.filter((line) => /cannot be sent/.test(line)), bad.length)
+    }))
+
+  it.scoped("a logger that throws does not end the process", () =>
+    Effect.gen(function*() {
+      const bad = Middleware.make({
+        name: "Bad",
+        response: (draft) =>
+          draft.onSent(() => {
+            throw new Error("listener")
+          })
+      })
+      const logger = Logger.make(() => {
+        throw new Error("logger")
+      })
+      const port = yield* Effect.provide(
+        listen(Stack.serve(ok, bad)),
+        Logger.replace(Logger.defaultLogger, logger)
+      )
+      for (let i = 0; i < 2; i++) assert.strictEqual((yield* request(port)).status, 200)
     }))
 
   it.scoped("an upgrade is 101, when the app has ended; one that is refused is what it was answered", () =>

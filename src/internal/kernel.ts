@@ -45,6 +45,7 @@ import type {
 } from "../Middleware.js"
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
+import { hasFailed, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
 import type { Make } from "./stackMake.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -818,33 +819,22 @@ export const flush = (
       (response) => draft.replace(response)
     )
   }
-  const inner = exchange.child?.listeners ?? []
-  const close = () => {
+  const inner = listenersOf(exchange.child)
+  const close = (): Response | Effect.Effect<Response> => {
     exchange.listeners = [...inner, ...draft.listeners]
-    // a response may yet be dropped: whoever stands outermost watches the one that is sent
-    return exchange.parent === undefined
-      ? watch(exchange, draft.toResponse(), exchange.listeners)
-      : draft.toResponse()
+    // a response may yet be dropped: whoever stands outermost checks and watches the one that is sent
+    if (exchange.parent !== undefined) return draft.toResponse()
+    const mistake = draft.mistake()
+    const send = () => watch(exchange, draft.toResponse(), exchange.listeners)
+    return mistake === undefined ? send() : Effect.map(failed(Cause.die(new TypeError(mistake))), send)
   }
   const effect = go()
-  return effect === undefined ? close() : Effect.map(effect, close)
+  return effect === undefined ? close() : Effect.flatMap(effect, () => lift(close()))
 }
 
-/** What Node's response tells of its own end; test/platform-facts.test.ts holds it to that. */
-interface NodeResponse {
-  readonly statusCode: number
-  readonly destroyed: boolean
-  readonly writableEnded: boolean
-  readonly writableFinished: boolean
-  readonly once: (event: "close", f: () => void) => void
-}
-
-/** Platform makes the response of an upgrade when it is first asked for, which is where the response is sent. */
-const nodeResponse = (request: HttpServerRequest.HttpServerRequest): NodeResponse | undefined => {
-  const response: unknown = "response" in request ? request.response : undefined
-  const made: unknown = typeof response === "function" ? response() : response
-  return typeof made === "object" && made !== null && "writableFinished" in made ? made as NodeResponse : undefined
-}
+/** Those of a run that failed are with the one further in. */
+const listenersOf = (run: ExchangeImpl | undefined): ReadonlyArray<(sent: Sent) => void> =>
+  run === undefined || run.listeners.length > 0 ? run?.listeners ?? [] : listenersOf(run.child)
 
 /** Tells the listeners, once, how the response fared; on the way its bytes are counted where nothing else knows them. */
 const watch = (
@@ -859,7 +849,11 @@ const watch = (
       try {
         listener(sent)
       } catch (defect) {
-        exchange.log(LogLevel.Error, "A listener of a response failed", {}, Cause.die(defect))
+        try {
+          exchange.log(LogLevel.Error, "A listener of a response failed", {}, Cause.die(defect))
+        } catch {
+          // nobody stands around a listener: what a logger throws would end the process
+        }
       }
     }
   }
@@ -869,29 +863,29 @@ const watch = (
     tell({ status: response.status, bytes: known, aborted: false, failed: false })
     return response
   }
-  if (node.writableEnded && !node.destroyed && typeof (request as { response?: unknown }).response === "function") {
-    // upgraded: what the app answered after the last message is not sent
+  if (isUpgraded(request, node)) {
+    // what the app answered after the last message is not sent
     tell({ status: 101, bytes: 0, aborted: false, failed: false })
     return response
   }
-  let counted: number | undefined
-  let failed = false
-  const closed = () => {
-    // platform ends a response whose stream has failed as if it were whole
-    const aborted = failed || !node.writableFinished
-    tell({ status: node.statusCode, bytes: counted ?? (aborted && known !== 0 ? undefined : known), aborted, failed })
-  }
-  if (node.destroyed) {
-    tell({ status: response.status, bytes: 0, aborted: true, failed: false })
-    return response
-  }
-  node.once("close", closed)
-  if (response.body._tag !== "Stream" || known === 0) return response
-  counted = 0
-  const { contentLength, contentType, stream } = response.body
+  // a handler may have answered on Node's response, and another response than this may be sent in the end
+  const isOurs = node.writableEnded ? () => false : () => node.statusCode === response.status
+  const { body } = response
+  const counts = body._tag === "Stream" && known !== 0
+  let [counted, failed] = [0, false]
+  whenDone(request, node, (lost) => {
+    // platform ends a response whose stream has failed, or was too short, as if it were whole
+    const short = counts && !lost && counted < (body.contentLength ?? 0)
+    failed ||= short || hasFailed(node)
+    const aborted = lost || failed
+    const bytes = counts ? counted : !node.headersSent ? 0 : aborted || !isOurs() ? undefined : known
+    // of a client that did not wait there is no status but the one it was to have
+    tell({ status: node.headersSent || !lost ? node.statusCode : response.status, bytes, aborted, failed })
+  })
+  if (!counts) return response
   const tallied = Stream.tapErrorCause(
-    Stream.map(stream, (bytes) => {
-      counted = counted! + bytes.length
+    Stream.map(body.stream, (bytes) => {
+      counted += bytes.length
       return bytes
     }),
     // a client that leaves interrupts it
@@ -899,7 +893,7 @@ const watch = (
   )
   // a clone, as a draft makes it
   return Object.assign(Object.create(Object.getPrototypeOf(response)), response, {
-    body: HttpBody.stream(tallied, contentType, contentLength)
+    body: HttpBody.stream(tallied, body.contentType, body.contentLength)
   })
 }
 

@@ -1,0 +1,83 @@
+/** What Node's response tells of its own end; test/platform-facts.test.ts and test/exchange.test.ts hold it to that. */
+export interface NodeResponse {
+  readonly statusCode: number
+  readonly headersSent: boolean
+  readonly destroyed: boolean
+  readonly writableEnded: boolean
+  readonly writableFinished: boolean
+  readonly errored?: { readonly name: string; readonly code?: unknown } | null
+  /** None while it waits behind the response to an earlier request of the connection. */
+  readonly socket: object | null
+  /** In HTTP/2. */
+  readonly stream?: { readonly aborted: boolean } | undefined
+  readonly once: (event: "close", f: () => void) => void
+  readonly prependOnceListener: (event: "finish", f: () => void) => void
+}
+
+interface Connection {
+  readonly destroyed: boolean
+  readonly once: (event: "close", f: () => void) => void
+}
+
+interface Request {
+  readonly source: unknown
+}
+
+/** Platform makes the response of an upgrade when it is first asked for, which is where the response is sent. */
+export const nodeResponse = (request: Request): NodeResponse | undefined => {
+  const response: unknown = "response" in request ? request.response : undefined
+  const made: unknown = typeof response === "function" ? response() : response
+  return typeof made === "object" && made !== null && "writableFinished" in made ? made as NodeResponse : undefined
+}
+
+/** Platform ends the response that it makes after an upgrade at once: nothing is sent by it. */
+export const isUpgraded = (request: Request, node: NodeResponse): boolean =>
+  node.writableEnded && !node.destroyed && "response" in request && typeof request.response === "function"
+
+/** Whether what the body is read from has failed; a client that leaves ends it with one of these. */
+export const hasFailed = ({ errored }: NodeResponse): boolean =>
+  errored !== null && errored !== undefined && errored.name !== "AbortError" &&
+  errored.code !== "ERR_STREAM_PREMATURE_CLOSE" && errored.code !== "ECONNRESET" && errored.code !== "EPIPE"
+
+/**
+ * Runs `f` once, when all of the response has gone to the system, or when it never will: the connection is `lost`.
+ *
+ * - `finish` alone proves nothing: Node emits it too for what it has thrown away with the connection. It is asked before
+ *   Node's own listener, which closes the connection where it is not kept.
+ * - A response behind an earlier one of its connection hears of no close: the connection does.
+ */
+export const whenDone = (request: Request, node: NodeResponse, f: (lost: boolean) => void): void => {
+  const connection = node.stream === undefined ? (request.source as { readonly socket: Connection }).socket : undefined
+  const isLost = () => connection === undefined ? node.stream?.aborted === true : connection.destroyed
+  if (node.writableFinished) return f(false)
+  if (node.destroyed || isLost()) return f(true)
+  const known = waiting.get(node)
+  if (known !== undefined) return void known.push(f)
+  const all = [f]
+  waiting.set(node, all)
+  const tell = (lost: boolean) => {
+    if (queue !== undefined) queue.delete(closed)
+    // nobody is told twice
+    for (const f of all.splice(0)) f(lost)
+  }
+  const closed = () => tell(!node.writableFinished || isLost())
+  const queue = node.socket === null && connection !== undefined ? queueOf(connection) : undefined
+  queue?.add(closed)
+  node.prependOnceListener("finish", () => tell(isLost()))
+  node.once("close", closed)
+}
+
+const waiting = new WeakMap<NodeResponse, Array<(lost: boolean) => void>>()
+
+/** One listener for a connection, however many requests it has sent at once. */
+const queueOf = (connection: Connection): Set<() => void> => {
+  const known = queues.get(connection)
+  if (known !== undefined) return known
+  const queue = new Set<() => void>()
+  queues.set(connection, queue)
+  connection.once("close", () => {
+    for (const closed of queue) closed()
+  })
+  return queue
+}
+const queues = new WeakMap<Connection, Set<() => void>>()
