@@ -400,7 +400,11 @@ describe("middleware", () => {
   it.effect.each<[what: string, rawHeaders: unknown, status: number]>([
     ["one", ["Host", "www.example.com", "User-Agent", "x"], 200],
     ["two", ["Host", "www.example.com", "HOST", "evil.test"], 400],
-    ["one beside another name of its length, and values", ["Host", "www.example.com", "From", "host", "x", "host"], 200],
+    [
+      "one beside another name of its length, and values",
+      ["Host", "www.example.com", "From", "host", "x", "host"],
+      200
+    ],
     ["none", [], 200],
     ["what is no name", [null, "a", 1, "b", "host", "www.example.com"], 200],
     ["what is no list", { length: 4, 0: "host", 2: "host" }, 200]

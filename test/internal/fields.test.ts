@@ -181,7 +181,8 @@ describe("mergeChallenges", () => {
       ["Basic realm=\"a\", charset=\"UTF-8\"", "Basic realm=\"a\",charset=\"UTF-8\""],
       "Basic realm=\"a\", charset=\"UTF-8\""
     ],
-    ["one scheme may challenge twice", ["Bearer realm=a", "Bearer realm=b"], "Bearer realm=a, Bearer realm=b"]
+    ["one scheme may challenge twice", ["Bearer realm=a", "Bearer realm=b"], "Bearer realm=a, Bearer realm=b"],
+    ["two spaces may follow a scheme", ["Basic  realm=a", "Bearer"], "Basic  realm=a, Bearer"]
   ])("%s: %j", (_, values, merged) => {
     assert.strictEqual(mergeChallenges(...values), merged)
   })
@@ -193,6 +194,7 @@ describe("mergeCacheControl", () => {
   it.each<[rule: string, values: ReadonlyArray<string | undefined>, merged: string]>([
     ["directives are joined", ["max-age=60", "no-transform"], "max-age=60, no-transform"],
     ["names have no case", ["Max-Age=60", "NO-STORE"], "max-age=60, no-store"],
+    ["public stays where nobody says private", ["public", "max-age=60"], "public, max-age=60"],
     ["private beats public", ["public, max-age=60", "private"], "max-age=60, private"],
     ["private beats public from the left", ["private", "public"], "private"],
     ["private takes s-maxage away", ["s-maxage=60, max-age=5", "private"], "max-age=5, private"],
