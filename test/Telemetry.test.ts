@@ -277,9 +277,13 @@ describe("Telemetry", () => {
       assert.deepStrictEqual(eventsOf(server), [["Twice around", 2]])
       // the app goes on when the layer has ended
       const forks = wrap("Forks", (app) =>
-        Effect.zipRight(Effect.forkDaemon(app), Effect.delay(ok, "1 second")))
+        Effect.zipRight(Effect.delay(Effect.forkDaemon(app), "3 seconds"), Effect.delay(ok, "1 second")))
       const other = yield* traced((Telemetry.observe(forks) as Middleware.Middleware)(slow) as App)
-      assert.deepStrictEqual(eventsOf(other.server), [["Forks around", 0]])
+      assert.deepStrictEqual(eventsOf(other.server), [["Forks around", 3]])
+      // or never runs
+      const answers = yield* traced((Telemetry.observe(wrap("Answers", () =>
+        ok)) as Middleware.Middleware)(slow) as App)
+      assert.deepStrictEqual([answers.reply.status, eventsOf(answers.server)], [200, [["Answers around", 0]]])
     }))
 
   it.effect("a condition that is not met leaves nothing, one that is met is not a member", () =>
