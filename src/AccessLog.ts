@@ -23,6 +23,7 @@ import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
 import { Client, type ClientInfo } from "./Forwarded.js"
 import { originForm } from "./internal/authority.js"
+import { isToken } from "./internal/fields.js"
 import * as Middleware from "./Middleware.js"
 
 /**
@@ -400,7 +401,7 @@ const compileHeaders = (
   names: ReadonlyArray<string> = []
 ): (headers: Entry["requestHeaders"], line: { [key: string]: Value }) => void => {
   const wanted = names.map((name) => {
-    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
+    if (!isToken(name)) {
       throw new TypeError(
         `AccessLog: ${option} has ${JSON.stringify(name)}: write the name of a field (RFC 9110 section 5.1)`
       )

@@ -21,7 +21,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { splitList } from "./internal/fields.js"
+import { isToken, splitList } from "./internal/fields.js"
 import { compileOrigins, isOrigin, isSameHost } from "./internal/origin.js"
 import { compileExemption, compileGuard } from "./internal/pathPattern.js"
 import * as Middleware from "./Middleware.js"
@@ -429,7 +429,7 @@ const methodsOf = (place: string, methods: "*" | ReadonlyArray<string>): Readonl
     if (/^(?:CONNECT|TRACE|TRACK)$/.test(upper)) {
       throw new TypeError(`${place} has ${JSON.stringify(method)}: leave it out, no page may send it`)
     }
-    if (!token.test(method)) throw new TypeError(`${place} has ${JSON.stringify(method)}: write a method ("PATCH")`)
+    if (!isToken(method)) throw new TypeError(`${place} has ${JSON.stringify(method)}: write a method ("PATCH")`)
     if (method !== upper) {
       throw new TypeError(`${place} has ${JSON.stringify(method)}: write ${JSON.stringify(upper)}, case counts`)
     }
@@ -441,7 +441,7 @@ const namesOf = (place: string, names: "*" | ReadonlyArray<string>, safe: Readon
   if (names === "*") return "*"
   for (const name of names) {
     if (name === "*") throw new TypeError(`${place} has "*": write "*" alone, in no list`)
-    if (!token.test(name)) throw new TypeError(`${place} has ${JSON.stringify(name)}: write a field name ("x-total")`)
+    if (!isToken(name)) throw new TypeError(`${place} has ${JSON.stringify(name)}: write a field name ("x-total")`)
   }
   return new Set([...safe, ...names.map((name) => name.toLowerCase())])
 }
@@ -459,8 +459,6 @@ const secondsOf = (place: string, maxAge: Duration.DurationInput | false): numbe
       `0 to keep no answer, or false to leave it to the browser`
   )
 }
-
-const token = /^[!#$%&'*+\-.^`|~\w]+$/
 
 /** What both allow. */
 const meet = <Q, V>(a: Terms<Q, V>, b: Terms<Q, V>): Terms<Q, V> => ({
@@ -597,7 +595,7 @@ const explanation = (disallowed: ReadonlyArray<string>, vary: string) =>
 const namesAsked = (text = ""): ReadonlyArray<string> | undefined => {
   if (text.length > 4096) return undefined
   const names = splitList(text)
-  return names.length <= 100 && names.every((name) => token.test(name))
+  return names.length <= 100 && names.every((name) => isToken(name))
     ? names.map((name) => name.toLowerCase())
     : undefined
 }

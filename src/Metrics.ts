@@ -19,6 +19,7 @@ import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricLabel from "effect/MetricLabel"
 import { Client } from "./Forwarded.js"
+import { isToken } from "./internal/fields.js"
 import * as Middleware from "./Middleware.js"
 import type { Sent } from "./ResponseDraft.js"
 
@@ -267,7 +268,7 @@ const versions: ReadonlyMap<string, string> = new Map([["1.0", "1.0"], ["1.1", "
 /** What is known of a request from the start. */
 const initial = (methods: ReadonlyArray<string> = knownMethods) => {
   for (const method of methods) {
-    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(method)) {
+    if (!isToken(method)) {
       throw new TypeError(`Metrics: methods has ${JSON.stringify(method)}: write methods (RFC 9110 section 9.1): "GET"`)
     }
     const upper = method.toUpperCase()

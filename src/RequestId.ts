@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Entropy from "./Entropy.js"
 import { Client } from "./Forwarded.js"
+import { isToken } from "./internal/fields.js"
 import * as Middleware from "./Middleware.js"
 
 /**
@@ -121,7 +122,7 @@ export const middleware = <const Trust extends Trusted = TrustedWhen, const Name
 ): Middleware.Middleware<RequestId, never, "proxy" extends Trust ? Client : never, never, Name, Middleware.Phases> => {
   const { annotation = "request.id", generate = uuid4, respond = true } = options
   const header = (options.header ?? "x-request-id").toLowerCase()
-  if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(header)) {
+  if (!isToken(header)) {
     throw new TypeError(
       `RequestId: header ${JSON.stringify(options.header)} is not a field name (RFC 9110 section 5.1)`
     )

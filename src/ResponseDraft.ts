@@ -324,15 +324,14 @@ const representation = /^(?:content-.*|etag|last-modified|accept-ranges|cache-co
 /** What neither server can send: control characters, and what is not one byte (RFC 9110 section 5.5). */
 const unsendable = /[^\t\x20-\x7e\x80-\xff]/
 
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-const isField = (name: string, value: string) => token.test(name) && !unsendable.test(value)
+const isField = (name: string, value: string) => Fields.isToken(name) && !unsendable.test(value)
 
 /** Names are few and constant: each is checked once. */
 const names = new Map<string, string>()
 const fieldName = (name: string): string => {
   const known = names.get(name)
   if (known !== undefined) return known
-  if (!token.test(name)) {
+  if (!Fields.isToken(name)) {
     throw new TypeError(`ResponseDraft: ${JSON.stringify(name)} is not a field name (RFC 9110 section 5.1)`)
   }
   const key = name.toLowerCase()

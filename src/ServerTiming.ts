@@ -18,6 +18,7 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import { isToken } from "./internal/fields.js"
 import * as Middleware from "./Middleware.js"
 
 /**
@@ -311,7 +312,7 @@ class Recording implements Timings {
 }
 
 const checkName = (name: string): void => {
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(name)) {
+  if (!isToken(name) || name.length > 64) {
     throw new TypeError(
       `ServerTiming: ${
         JSON.stringify(name)

@@ -109,6 +109,9 @@ const backslash = 0x5c
 const comma = 0x2c
 const token = /^[!#$%&'*+\-.^`|~\w]+$/
 
+/** A token (RFC 9110 section 5.6.2), as the names of fields and methods are. */
+export const isToken = (text: string): boolean => token.test(text)
+
 const elementsOf = (value: Field): ReadonlyArray<string> => (value === undefined ? [] : splitList(value))
 
 const dedupe = (elements: ReadonlyArray<string>): ReadonlyArray<string> => Array.from(new Set(elements))
