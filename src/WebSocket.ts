@@ -275,7 +275,7 @@ const upgradeRequired = new UpgradeRequired({ reason: "upgrade" })
  * @since 0.1.0
  * @category middleware
  */
-export const middleware = <const O extends Origins = "same-origin", const Name extends string = "WebSocket">(
+export const middleware = <const O extends Origins = Origins<never, never>, const Name extends string = "WebSocket">(
   options: Options<O, Name> = {}
 ): Middleware.Middleware<
   Handshake,
@@ -534,7 +534,7 @@ export const WebSocketClose: new<const Code extends number>(options: {
  */
 export type Closing<Failure = never> = WebSocketClose | ((error: Failure) => WebSocketClose)
 
-type TagOf<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : never
+type TagOf<E> = Extract<E, { readonly _tag: string }>["_tag"]
 
 /**
  * Closes the socket on failures by their `_tag`: what is listed leaves the error channel, what is not stays, and closes
@@ -564,10 +564,10 @@ type TagOf<E> = E extends { readonly _tag: infer Tag extends string } ? Tag : ne
  */
 export const closeByTag = <
   E,
-  Cases extends { readonly [Tag in TagOf<E>]?: Closing<Extract<E, { readonly _tag: Tag }>> }
->(
-  cases: Cases & { readonly [Tag in Exclude<keyof Cases, TagOf<E>>]: never }
-) =>
+  Cases extends
+    & { readonly [Tag in TagOf<E>]?: Closing<Extract<E, { readonly _tag: Tag }>> }
+    & (unknown extends E ? {} : { readonly [Tag in Exclude<keyof Cases, TagOf<E>>]: never })
+>(cases: Cases) =>
 <A, R>(
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, Exclude<E, { readonly _tag: keyof Cases }> | WebSocketClose, R> =>
@@ -769,23 +769,22 @@ const serve = <A, E, R>(
       Deferred.unsafeDone(opened, Exit.void)
     })
     const receive = (message: Message) => {
-      if (isLonger(message, maxMessageSize)) {
-        inbox.unsafeDone(Exit.void)
-        Deferred.unsafeDone(stop, Exit.fail(tooBig))
-      } else if (inbox.unsafeOffer(message) && ++waiting >= buffer && !paused) {
+      if (isLonger(message, maxMessageSize)) Deferred.unsafeDone(stop, Exit.fail(tooBig))
+      else if (inbox.unsafeOffer(message) && ++waiting >= buffer && !paused) {
         paused = true
         ws?.pause()
       }
     }
     const reading = yield* platform.runRaw(receive, { onOpen }).pipe(
       Effect.exit,
-      Effect.tap(() => {
+      Effect.flatMap((exit) => {
         gone = true
-        inbox.unsafeDone(Exit.void)
         Deferred.unsafeDone(left, Exit.void)
+        // a client that has broken the protocol is owed nothing more
+        if (!hasClosed(exit)) return Effect.void
+        inbox.unsafeDone(Exit.void)
+        return Effect.sleep(grace)
       }),
-      // a client that has closed leaves time to the handler, one that has broken the protocol does not
-      Effect.flatMap((exit) => hasClosed(exit) ? Effect.sleep(grace) : Effect.void),
       Effect.zipRight(Deferred.fail(stop, normal)),
       Effect.interruptible,
       // it has to see the end of the handshake that closes, whatever has interrupted the handler

@@ -18,7 +18,6 @@ import {
   Fiber,
   HashMap,
   Logger,
-  type LogLevel,
   Option,
   Schema,
   Scope,
@@ -26,15 +25,14 @@ import {
   TestClock
 } from "effect"
 import type { Middleware } from "effect-middleware"
-import { AccessLog, Cors, ExceptionHandlers, Forwarded, RequestId, Stack, WebSocket } from "effect-middleware"
+import { AccessLog, ExceptionHandlers, Forwarded, RequestId, Stack, WebSocket } from "effect-middleware"
 import { assertLinear } from "./internal/hostile.js"
 import { answered } from "./utils/laws.js"
-import { type Init, listen, mounts, request, send } from "./utils/TestApp.js"
+import { type Init, listen, request, send } from "./utils/TestApp.js"
 import {
   accept,
   type Client,
   clients,
-  type Closed,
   closedOf,
   connect,
   handshake,
@@ -392,7 +390,7 @@ describe("the handshake, over a socket", () => {
   it.scoped("is answered by RFC 6455", () =>
     Effect.gen(function*() {
       const port = yield* server(echo)
-      const { headers, status } = yield* answered(raw(port))
+      const { headers, status } = yield* reached(raw(port))
       assert.strictEqual(status, 101)
       assert.deepStrictEqual(headers, {
         "connection": "Upgrade",
@@ -410,7 +408,7 @@ describe("the handshake, over a socket", () => {
       )
       const app = WebSocket.handle((socket) => Effect.zipRight(said, echo(socket)))
       const port = yield* listen(Stack.serve(app, WebSocket.middleware({ protocols: ["b", "c"] })))
-      const client = yield* answered(raw(port, { upgrade: "foo, WebSocket", "sec-websocket-protocol": "a, b, c" }))
+      const client = yield* reached(raw(port, { upgrade: "foo, WebSocket", "sec-websocket-protocol": "a, b, c" }))
       assert.deepStrictEqual([client.status, client.headers["sec-websocket-protocol"]], [101, "b"])
       assert.deepStrictEqual(yield* answered(Deferred.await(seen)), ["foo, WebSocket", "a, b, c"])
     }))
@@ -419,7 +417,7 @@ describe("the handshake, over a socket", () => {
     Effect.gen(function*() {
       const port = yield* server(echo, {}, { protocols: ["chat"], protocolRequired: true })
       const status = (headers: Record<string, string | Array<string>>, init: { readonly method?: string } = {}) =>
-        answered(Effect.flatMap(raw(port, headers, init), ({ ended, status }) => Effect.as(ended, status)))
+        reached(Effect.flatMap(raw(port, headers, init), ({ ended, status }) => Effect.as(ended, status)))
       const offer = { "sec-websocket-protocol": "chat" }
       assert.strictEqual(yield* status({ ...offer, "sec-websocket-version": "8" }), 426)
       assert.strictEqual(yield* status({ ...offer, "sec-websocket-key": "" }), 400)
@@ -453,9 +451,9 @@ describe("the handshake, over a socket", () => {
         WebSocket.middleware()
       )
       const port = yield* listen(
-        Stack.serve(WebSocket.handle(echo), stack as Middleware.Middleware<WebSocket.Handshake>)
+        Stack.serve(WebSocket.handle(echo), stack)
       )
-      const client = yield* answered(raw(port, { origin: "https://evil.test" }))
+      const client = yield* reached(raw(port, { origin: "https://evil.test" }))
       assert.deepStrictEqual([client.status, typeof client.headers["x-request-id"]], [418, "string"])
     }))
 
@@ -463,7 +461,7 @@ describe("the handshake, over a socket", () => {
     it.scoped("agrees on a subprotocol, and knows it", () =>
       Effect.gen(function*() {
         const port = yield* server(({ protocol, send }) => send(String(protocol)), {}, { protocols: ["v2", "v1"] })
-        const of = (protocols: ReadonlyArray<string>) =>
+        const of = (protocols: Array<string>) =>
           answered(
             Effect.gen(function*() {
               const client = yield* connect(port, { make, protocols })
@@ -1102,7 +1100,301 @@ it.each<[what: string, options: WebSocket.HandleOptions, message: RegExp]>([
   assert.throws(() => WebSocket.handle(echo, options), message)
 })
 
+/** `answered`, of what holds on to something. */
+const reached = <A, R>(effect: Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
+  Effect.flatMap(Effect.context<R>(), (context) => answered(Effect.provide(effect, context)))
+
 /** Enough turns of the event loop for what is under way on a socket of this machine, by the real clock. */
 const turns = Effect.promise(async () => {
   for (let i = 0; i < 200; i++) await new Promise((resume) => setImmediate(resume))
+})
+
+// ------------------------------------------------------------------------------------------------- failures and codes
+
+describe("WebSocketClose", () => {
+  const close = (code: number, reason?: string) => new WebSocketClose({ code, reason })
+
+  it("is a tagged failure with a code and a reason", () => {
+    const { _tag, code, message, reason } = close(4000, "why")
+    assert.deepStrictEqual({ _tag, code, message, reason }, {
+      _tag: "WebSocketClose",
+      code: 4000,
+      message: "4000: why",
+      reason: "why"
+    })
+    assert.deepStrictEqual([close(1000).reason, close(1000).message], ["", "1000"])
+    assert.instanceOf(close(1000), WebSocketClose)
+    assert.instanceOf(close(1000), Error)
+  })
+
+  it("takes what a server may send, and nothing else", () => {
+    const taken = Array.from({ length: 5200 }, (_, code) => code).filter((code) => {
+      try {
+        return close(code).code === code
+      } catch (error) {
+        assert.match(
+          String(error),
+          new RegExp(`^TypeError: WebSocket: ${code} is no code that a server may send: write`)
+        )
+        return false
+      }
+    })
+    const own = Array.from({ length: 2000 }, (_, index) => 3000 + index)
+    assert.deepStrictEqual(taken, [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014, ...own])
+    for (const code of [-1, 4000.5, NaN, Infinity, "4000" as never]) assert.throws(() => close(code), TypeError)
+    for (const code of Object.values(WebSocket.CloseCode)) assert.strictEqual(close(code).code, code)
+  })
+
+  it("cuts the reason at 123 bytes, between two characters", () => {
+    const bytes = (text: string) => Buffer.from(text).length
+    FastCheck.assert(FastCheck.property(
+      FastCheck.array(FastCheck.constantFrom("a", "\u00e9", "\u20ac", "\u{1F600}", "\uFEFF"), { maxLength: 150 }),
+      (characters) => {
+        const text = characters.join("")
+        const { reason } = close(4000, text)
+        assert.isTrue(text.startsWith(reason))
+        assert.isAtMost(bytes(reason), 123)
+        const next = characters[Array.from(reason).length]
+        if (next !== undefined) assert.isAbove(bytes(reason) + bytes(next), 123)
+      }
+    ))
+  })
+
+  it("a reason is valid Unicode", () => {
+    assert.strictEqual(close(4000, "a\uD83D").reason, "a\uFFFD")
+    assert.strictEqual(close(4000, "\uDE00b").reason, "\uFFFDb")
+  })
+})
+
+describe("closeByTag", () => {
+  class A extends Data.TaggedError("A")<{ readonly n: number }> {}
+  class B extends Data.TaggedError("B")<{}> {}
+  const closed = (effect: Effect.Effect<unknown, unknown>) =>
+    Effect.map(Effect.flip(effect), (error) => error instanceof WebSocketClose ? error.code : error)
+
+  it.effect("closes what is listed, and lets the rest be", () =>
+    Effect.gen(function*() {
+      const failing = (error: A | B) => Effect.fail(error)
+      const byTag = WebSocket.closeByTag<A | B, { readonly A: (error: A) => WebSocket.WebSocketClose }>({
+        A: ({ n }) => new WebSocketClose({ code: 4000 + n })
+      })
+      const b = new B()
+      assert.strictEqual(yield* closed(byTag(failing(new A({ n: 7 })))), 4007)
+      assert.strictEqual(yield* closed(byTag(failing(b))), b)
+      assert.strictEqual(yield* byTag(Effect.succeed(1)), 1)
+      assert.isTrue(Exit.isInterrupted(yield* Effect.exit(byTag(Effect.interrupt))))
+      const defect = yield* Effect.exit(byTag(Effect.die(new A({ n: 1 }))))
+      assert.isTrue(Exit.isFailure(defect) && Cause.isDie(defect.cause))
+    }))
+
+  it.effect("looks at own tags alone", () =>
+    Effect.gen(function*() {
+      const byTag = WebSocket.closeByTag<unknown, {}>({})
+      for (
+        const error of [
+          { _tag: "toString" },
+          { _tag: "__proto__" },
+          { _tag: 1 },
+          { _tag: undefined },
+          "A",
+          null,
+          undefined
+        ]
+      ) {
+        assert.strictEqual(yield* closed(byTag(Effect.fail(error))), error)
+      }
+    }))
+})
+
+describe("json", () => {
+  it.scoped("reads and writes values by schemas", () =>
+    Effect.gen(function*() {
+      const At = Schema.Struct({ at: Schema.DateFromString })
+      const port = yield* server((socket) => {
+        const { messages, send } = WebSocket.json(socket, { receive: At, send: Schema.NumberFromString })
+        return Stream.runForEach(messages, ({ at }) => send(at.getTime()))
+      })
+      const client = yield* connect(port)
+      client.send(`{"at":"1970-01-01T00:00:01Z"}`)
+      assert.strictEqual(yield* answered(client.next), "\"1000\"")
+    }))
+
+  it.scoped("leaves it to the handler what a message that does not fit means", () =>
+    Effect.gen(function*() {
+      const port = yield* server((socket) =>
+        Stream.runDrain(WebSocket.json(socket, { receive: Schema.Number, send: Schema.Number }).messages).pipe(
+          Effect.catchTag("WebSocketClose", ({ code }) => socket.send(`${code}`))
+        )
+      )
+      const client = yield* connect(port)
+      client.send("{")
+      assert.strictEqual(yield* answered(client.next), "1007")
+    }))
+})
+
+// -------------------------------------------------------------------------------------------------------- other places
+
+describe("in a stack", () => {
+  it.scoped("what stands outside sees one request with status 101, and the handler's lines have its annotations", () =>
+    Effect.gen(function*() {
+      const lines: Array<readonly [message: unknown, id: string, status: unknown]> = []
+      const written = yield* Deferred.make<void>()
+      const logger = Logger.make(({ annotations, message }) => {
+        const get = (key: string) => Option.getOrUndefined(HashMap.get(annotations, key))
+        const [first] = [message].flat()
+        lines.push([first, typeof get("request.id"), get("http.response.status_code")])
+        if (get("http.response.status_code") !== undefined) Deferred.unsafeDone(written, Effect.void)
+      })
+      const stack = Stack.make(
+        Forwarded.middleware({ trust: "none" }),
+        RequestId.middleware(),
+        AccessLog.middleware(),
+        WebSocket.middleware()
+      )
+      const app = HttpRouter.empty.pipe(
+        HttpRouter.get(
+          "/chat/:room",
+          WebSocket.handle(({ send }) =>
+            Effect.gen(function*() {
+              const { room } = yield* HttpRouter.params
+              yield* Effect.log("inside")
+              yield* send(`${room} ${typeof (yield* RequestId.RequestId)}`)
+              yield* Effect.dieMessage("a defect")
+            })
+          )
+        )
+      )
+      yield* Effect.gen(function*() {
+        const port = yield* listen(Stack.serve(app, stack))
+        const client = yield* connect(port, { path: "/chat/a" })
+        assert.strictEqual(yield* answered(client.next), "a string")
+        assert.strictEqual((yield* answered(client.closed)).code, 1011)
+        yield* answered(Deferred.await(written))
+      }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+      assert.deepStrictEqual(lines.map(([message, id, status]) => [String(message).split(" ")[0], id, status]), [
+        ["inside", "string", undefined],
+        ["The", "string", undefined],
+        [String(lines[2]?.[0]).split(" ")[0], "string", 101]
+      ])
+    }))
+
+  it.scoped("behind another view of the request", () =>
+    Effect.gen(function*() {
+      const stack = Stack.make(
+        Forwarded.middleware({ trust: { hops: 1 } }),
+        WebSocket.middleware({ protocols: ["v1"] })
+      )
+      const port = yield* listen(Stack.serve(WebSocket.handle(echo), stack))
+      const client = yield* connect(port, { protocols: ["v0", "v1"], headers: { "x-forwarded-for": "192.0.2.1" } })
+      assert.strictEqual(client.protocol, "v1")
+      client.send("x")
+      assert.strictEqual(yield* answered(client.next), "x")
+    }))
+
+  it.scoped("guards what opens its sockets itself", () =>
+    Effect.gen(function*() {
+      const app = Effect.scoped(Effect.gen(function*() {
+        const socket = yield* Effect.orDie(HttpServerRequest.upgrade)
+        yield* Effect.ignore(socket.runRaw(yield* socket.writer))
+        return HttpServerResponse.empty()
+      }))
+      const port = yield* listen(Stack.serve(app, WebSocket.middleware()))
+      assert.strictEqual((yield* reached(raw(port, { origin: "https://evil.test" }))).status, 403)
+      const client = yield* connect(port)
+      client.send("x")
+      assert.strictEqual(yield* answered(client.next), "x")
+    }))
+})
+
+/** A socket of platform's that is neither Node's nor of `ws`. */
+class Elsewhere extends EventTarget {
+  readyState = 1
+  readonly sent: Array<unknown> = []
+  send(data: unknown) {
+    this.sent.push(data)
+  }
+  close(code?: number, reason?: string) {
+    if (this.readyState !== 1) return
+    this.readyState = 3
+    this.sent.push([code, reason])
+    this.dispatchEvent(Object.assign(new Event("close"), { code: code ?? 1005, reason: reason ?? "" }))
+  }
+  receive(data: unknown) {
+    this.dispatchEvent(Object.assign(new Event("message"), { data }))
+  }
+}
+
+describe("on another server", () => {
+  const run = (
+    handler: (socket: WebSocket.Socket) => Effect.Effect<unknown, unknown>,
+    options: WebSocket.HandleOptions,
+    act: (socket: Elsewhere) => void
+  ) =>
+    Effect.gen(function*() {
+      const socket = new Elsewhere()
+      const opened = yield* Deferred.make<void>()
+      const request = Object.create(
+        HttpServerRequest.fromWeb(new Request("http://localhost/", { headers: handshake })),
+        {
+          upgrade: {
+            value: PlatformSocket.fromWebSocket(Effect.acquireRelease(
+              Effect.succeed(socket as unknown as globalThis.WebSocket),
+              () => Effect.sync(() => socket.close())
+            ))
+          }
+        }
+      ) as HttpServerRequest.HttpServerRequest
+      const app = WebSocket.handle(
+        (socket) => Effect.zipRight(Deferred.succeed(opened, undefined), handler(socket)),
+        options
+      )
+      const fiber = yield* Effect.fork(
+        app.pipe(
+          Effect.provideService(WebSocket.Handshake, Option.some({ protocol: undefined })),
+          Effect.provideService(HttpServerRequest.HttpServerRequest, request)
+        )
+      )
+      yield* answered(Deferred.await(opened))
+      act(socket)
+      const response = yield* answered(passing(Effect.orDie(Fiber.join(fiber))))
+      assert.strictEqual(response.status, 101)
+      return socket.sent
+    })
+
+  it.effect("messages go both ways", () =>
+    Effect.gen(function*() {
+      const handler = (socket: WebSocket.Socket) => Stream.runForEach(Stream.take(socket.messages, 40), socket.send)
+      const sent = yield* run(handler, { buffer: 1 }, (socket) => {
+        for (let i = 0; i < 40; i++) socket.receive(`${i}`)
+      })
+      assert.deepStrictEqual(sent, [...Array.from({ length: 40 }, (_, i) => `${i}`), [1000, ""]])
+    }))
+
+  it.effect.each<[what: string, size: number, message: string | Uint8Array, fits: boolean]>([
+    ["text", 6, "123456", true],
+    ["text that is longer", 6, "1234567", false],
+    ["text of two bytes each", 6, "\u00e9\u00e9\u00e9", true],
+    ["one more", 6, "\u00e9\u00e9\u00e9x", false],
+    ["text of four bytes each", 8, "\u{1F600}\u{1F600}", true],
+    ["one more", 8, "\u{1F600}\u{1F600}x", false],
+    ["bytes", 6, new Uint8Array(6), true],
+    ["bytes, one more", 6, new Uint8Array(7), false]
+  ])("a message is measured when it is there: %s", ([, maxMessageSize, message, fits]) =>
+    Effect.gen(function*() {
+      const handler = (socket: WebSocket.Socket) => Stream.runForEach(Stream.take(socket.messages, 1), socket.send)
+      const sent = yield* run(handler, { maxMessageSize }, (socket) => socket.receive(message))
+      assert.deepStrictEqual(sent, fits ? [message, [1000, ""]] : [[1009, ""]])
+    }))
+
+  it.effect("nothing pings, and a handler outlives every interval", () =>
+    Effect.gen(function*() {
+      const sent = yield* run(({ send }) => Effect.zipRight(Effect.sleep("3 minutes"), send("late")), {}, () => {})
+      assert.deepStrictEqual(sent, ["late", [1000, ""]])
+    }))
+
+  it.effect("a socket that fails ends the handler", () =>
+    Effect.gen(function*() {
+      const sent = yield* run(() => Effect.never, {}, (socket) => socket.dispatchEvent(new Event("error")))
+      assert.deepStrictEqual(sent, [[undefined, undefined]])
+    }))
 })

@@ -32,7 +32,7 @@ export interface Client {
 
 type Constructor = new(
   url: string,
-  protocols?: ReadonlyArray<string>,
+  protocols?: Array<string>,
   options?: { readonly headers?: Record<string, string> }
 ) => globalThis.WebSocket
 
@@ -52,7 +52,7 @@ export const connect = (
   { headers = {}, make = Ws, path = "/", protocols = [] }: {
     readonly make?: Constructor
     readonly path?: string
-    readonly protocols?: ReadonlyArray<string>
+    readonly protocols?: Array<string>
     readonly headers?: Record<string, string>
   } = {}
 ): Effect.Effect<Client, Closed, Scope.Scope> =>
