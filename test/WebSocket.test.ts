@@ -528,15 +528,7 @@ describe("the handshake, over a socket", () => {
 
 /** Lets the test's clock run until the effect ends. */
 const passing = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.raceFirst(
-    effect,
-    Effect.forever(Effect.zipRight(
-      Effect.async<void>((resume) => {
-        setImmediate(() => resume(Effect.void))
-      }),
-      TestClock.adjust("1 second")
-    ))
-  )
+  Effect.raceFirst(effect, Effect.forever(Effect.zipRight(turns(10), TestClock.adjust("1 second"))))
 
 /** What is logged while the effect runs, from Info on: level, message and the first line of the cause. */
 const logging = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -906,11 +898,7 @@ describe("backpressure", () => {
       let taken = 0
       // a write is done when the system has taken it, and that takes no more than its buffers when nobody reads
       for (let i = 0; i < total; i++) client.socket.write(frame, () => taken++)
-      yield* turns
-      const before = taken
-      assert.isBelow(before, total)
-      yield* turns
-      assert.strictEqual(taken, before)
+      assert.isBelow(yield* settled(() => taken), total)
       yield* gate.open
       assert.strictEqual((yield* answered(client.frame)).payload.toString(), `${total * message.length}`)
       assert.strictEqual(taken, total)
@@ -926,11 +914,7 @@ describe("backpressure", () => {
       )
       const client = yield* raw(port)
       client.socket.pause()
-      yield* turns
-      const before = sent
-      assert.isBelow(before, total)
-      yield* turns
-      assert.strictEqual(sent, before)
+      assert.isBelow(yield* settled(() => sent), total)
       client.socket.resume()
       for (let i = 0; i < total; i++) {
         assert.strictEqual((yield* answered(client.frame)).payload.length, message.length)
@@ -946,7 +930,7 @@ describe("backpressure", () => {
       )
       const client = yield* raw(port)
       client.socket.pause()
-      yield* turns
+      yield* turns(200)
       client.socket.destroy()
       assert.isTrue(Exit.isInterrupted(yield* answered(Deferred.await(ended))))
     }))
@@ -982,7 +966,7 @@ describe("ping", () => {
         assert.deepStrictEqual([frame.opcode, frame.payload.length], [opcode.ping, 0])
         assert.isAtLeast(yield* seconds, at)
         client.send(opcode.pong)
-        yield* turns
+        yield* turns(200)
       }
     }))
 
@@ -1007,7 +991,7 @@ describe("ping", () => {
       for (let i = 0; i < 3; i++) {
         assert.strictEqual((yield* answered(passing(client.frame))).opcode, opcode.ping)
         client.send(opcode.text, "x")
-        yield* turns
+        yield* turns(200)
       }
     }))
 
@@ -1015,7 +999,7 @@ describe("ping", () => {
     Effect.gen(function*() {
       const port = yield* server(({ send }) => Effect.delay(send("late"), "1 hour"), { ping: false })
       const client = yield* raw(port)
-      yield* turns
+      yield* turns(200)
       yield* TestClock.adjust("1 hour")
       assert.strictEqual((yield* answered(client.frame)).opcode, opcode.text)
     }))
@@ -1026,7 +1010,7 @@ describe("ping", () => {
       const port = yield* server((socket) => Effect.zipRight(gate.await, echo(socket)), { buffer: 1 })
       const client = yield* raw(port)
       client.send(opcode.text, "x")
-      yield* turns
+      yield* turns(200)
       for (let i = 0; i < 3; i++) {
         assert.strictEqual((yield* answered(passing(client.frame))).opcode, opcode.ping)
       }
@@ -1104,10 +1088,18 @@ it.each<[what: string, options: WebSocket.HandleOptions, message: RegExp]>([
 const reached = <A, R>(effect: Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
   Effect.flatMap(Effect.context<R>(), (context) => answered(Effect.provide(effect, context)))
 
-/** Enough turns of the event loop for what is under way on a socket of this machine, by the real clock. */
-const turns = Effect.promise(async () => {
-  for (let i = 0; i < 200; i++) await new Promise((resume) => setImmediate(resume))
-})
+/** Turns of the event loop, by the real clock: what is under way on a socket of this machine takes some. */
+const turns = (count: number) =>
+  Effect.promise(async () => {
+    for (let i = 0; i < count; i++) await new Promise((resume) => setImmediate(resume))
+  })
+
+/** What a counter comes to rest at. */
+const settled = (count: () => number): Effect.Effect<number> =>
+  Effect.suspend(() => {
+    const before = count()
+    return Effect.flatMap(turns(500), () => count() === before ? Effect.succeed(before) : settled(count))
+  })
 
 // ------------------------------------------------------------------------------------------------- failures and codes
 

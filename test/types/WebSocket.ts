@@ -24,7 +24,7 @@ typeOf(WebSocket.middleware({ origins: ["same-origin", "https://a.test", /https:
   Of<never, never, "Chat">
 >()
 typeOf(WebSocket.middleware({ origins: (origin, request) => request.headers["x-tenant"] === origin })).is<Of>()
-typeOf(WebSocket.middleware({ origins: undefined, protocols: undefined })).is<Of>()
+typeOf(WebSocket.middleware({ protocols: undefined })).is<Of>()
 
 // an Effect brings what it fails with and what it requires, but for the request, which is there
 declare const busy: Effect.Effect<boolean, Busy, Database | HttpServerRequest.HttpServerRequest>
