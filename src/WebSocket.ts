@@ -762,7 +762,6 @@ const serve = <A, E, R>(
       restore()
       if (connection !== undefined) {
         connection.on("drain", () => room.unsafeOpen())
-        connection.on("close", () => room.unsafeOpen())
         ws = wsOf(connection)
         if (ws !== undefined) limit(ws, maxMessageSize)
       }

@@ -9,7 +9,7 @@ export interface Connection {
   /** Whether more waits to be sent than the system and the stream's buffer take. */
   readonly writableNeedDrain: boolean
   readonly destroy: () => void
-  readonly on: (event: "drain" | "close", f: () => void) => void
+  readonly on: (event: "drain", f: () => void) => void
 }
 
 /** The WebSocket of `ws`. */
