@@ -119,3 +119,10 @@ export * as Telemetry from "./Telemetry.js"
  * @since 0.1.0
  */
 export * as TrustedHost from "./TrustedHost.js"
+
+/**
+ * WebSockets: who may open one, and what its end says.
+ *
+ * @since 0.1.0
+ */
+export * as WebSocket from "./WebSocket.js"

@@ -30,7 +30,8 @@ import {
   ServerTiming,
   Stack,
   Telemetry,
-  TrustedHost
+  TrustedHost,
+  WebSocket
 } from "effect-middleware"
 import {
   answered,
@@ -137,7 +138,9 @@ const subjects: ReadonlyArray<Subject> = [
   subject("Cors, of routes", () => Cors.middleware({ origins: "*", routes: [{ match: ["/a"], origins: ["null"] }] })),
   subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
     allowed: { headers: { host: "localhost" } }
-  })
+  }),
+  subject("WebSocket", () => WebSocket.middleware()),
+  subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
 ]
 
 /** How many laws each middleware keeps in each mount, of those that apply to it there. */

@@ -207,6 +207,18 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
     title: "What does not provide what an HttpApiMiddleware.Tag says",
     code: "Stack.httpApiMiddleware(WithSession, cors)",
     says: /'Session' is not assignable to type 'never'/
+  },
+  // WebSocket
+  {
+    title: "A close code that no server may send",
+    code: "new WebSocket.WebSocketClose({ code: 1006 })",
+    says: /MustBeSendable<1006>/
+  },
+  {
+    title: "A WebSocket whose handshake nobody checks",
+    code:
+      `Layer.launch(Stack.serve(WebSocket.handle(() => Effect.void), cors)).pipe(Effect.provide(server), Effect.runFork)`,
+    says: /Effect<never, never, Handshake>/
   }
 ]
 
@@ -214,7 +226,7 @@ const prelude = `import {
   HttpApiMiddleware, HttpApp, HttpLayerRouter, HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse
 } from "@effect/platform"
 import { Effect, Layer } from "effect"
-import { ExceptionHandlers, Forwarded, Middleware, RequestId, Stack } from "effect-middleware"
+import { ExceptionHandlers, Forwarded, Middleware, RequestId, Stack, WebSocket } from "effect-middleware"
 import {
   auth, Busy, condition, cors, Database, errors, limit, NotFound, Session, session, Store, User
 } from "./fixtures.js"

@@ -16,7 +16,8 @@ import {
   HttpServerError,
   HttpServerRequest,
   HttpServerRespondable,
-  HttpServerResponse
+  HttpServerResponse,
+  type Socket
 } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -35,6 +36,7 @@ import {
 } from "effect"
 import { answered, type ErasedApp, Plain, Teapot } from "./utils/laws.js"
 import { type App, listen, mounts, request, send } from "./utils/TestApp.js"
+import { connect, raw } from "./utils/webSocket.js"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Response = HttpServerResponse.HttpServerResponse
@@ -513,5 +515,60 @@ describe("a middleware of an HttpApi", () => {
       const runs = (name: string) => Effect.sync(() => void order.push(name))
       yield* request(yield* listen(live(runs("endpoint"), runs("group"))))
       assert.deepStrictEqual(order, ["endpoint", "group"])
+    }))
+})
+
+describe("an upgrade in Node's server", () => {
+  interface Ws extends Record<"pause" | "resume" | "ping", () => void> {
+    readonly _receiver: { readonly _maxPayload: number }
+  }
+  interface Source {
+    readonly headers: Record<string, string>
+    readonly httpVersion: string
+    readonly socket: Record<symbol, Ws> & Record<"bytesRead" | "writableNeedDrain", unknown>
+  }
+  /** Serves one upgrade: what the handler of the app finds when the socket is open. */
+  const upgrade = <A>(
+    before: (source: Source) => void,
+    opened: (source: Source, write: (message: string) => Effect.Effect<void, Socket.SocketError>) => A
+  ) =>
+    Effect.gen(function*() {
+      const found = yield* Deferred.make<A>()
+      const app = Effect.scoped(Effect.gen(function*() {
+        const { source } = yield* HttpServerRequest.HttpServerRequest
+        const socket = yield* Effect.orDie(HttpServerRequest.upgrade)
+        const write = yield* socket.writer
+        before(source as Source)
+        yield* Effect.ignore(socket.runRaw(() => {}, {
+          onOpen: Effect.suspend(() => Deferred.succeed(found, opened(source as Source, write)))
+        }))
+        return HttpServerResponse.empty()
+      }))
+      const port = yield* listen(HttpServer.serve(app))
+      return { port, found: answered(Deferred.await(found)) }
+    })
+  const wsOf = ({ socket }: Source) =>
+    socket[Object.getOwnPropertySymbols(socket).find(({ description }) => description === "websocket")!]!
+
+  it.scoped("has the WebSocket of ws on the connection, which has a limit of 100 MiB", () =>
+    Effect.gen(function*() {
+      const { found, port } = yield* upgrade(() => {}, (source) => {
+        const { _receiver, pause, ping, resume } = wsOf(source)
+        const { bytesRead, writableNeedDrain } = source.socket
+        return [source.httpVersion, _receiver._maxPayload, typeof bytesRead, writableNeedDrain, ping, pause, resume]
+          .map((value) => typeof value === "function" ? "function" : value)
+      })
+      yield* connect(port)
+      assert.deepStrictEqual(yield* found, ["1.1", 100 * 2 ** 20, "number", false, "function", "function", "function"])
+    }))
+
+  it.scoped("agrees on the first subprotocol that is offered, as the request says at that moment", () =>
+    Effect.gen(function*() {
+      const { port } = yield* upgrade(() => {}, () => {})
+      assert.strictEqual((yield* connect(port, { protocols: ["a", "b"] })).protocol, "a")
+      const chosen = yield* upgrade(({ headers }) => headers["sec-websocket-protocol"] = "b", () => {})
+      assert.strictEqual((yield* connect(chosen.port, { protocols: ["a", "b"] })).protocol, "b")
+      const none = yield* upgrade(({ headers }) => delete headers["sec-websocket-protocol"], () => {})
+      assert.isUndefined((yield* raw(none.port, { "sec-websocket-protocol": "a" })).headers["sec-websocket-protocol"])
     }))
 })
