@@ -12,7 +12,7 @@ type Handling<H, F = never, R = never, Name extends string = "ExceptionHandlers"
   R,
   H,
   Name,
-  Middleware.Wrapping
+  ExceptionHandlers.Handling
 >
 
 // what leaves the error channel is what the handler takes
