@@ -228,7 +228,7 @@ export const byClass = <Failure extends object, E, R, const Name extends string 
   fromRules(options?.name, [{
     kind: "class",
     prototype: Class.prototype as object,
-    handler: handler,
+    handler,
     defects: options?.defects === true
   }])
 
@@ -269,7 +269,7 @@ export const byPredicate: {
   fromRules(options?.name, [{
     kind: "predicate",
     predicate,
-    handler: handler,
+    handler,
     defects: options?.defects === true
   }])
 
@@ -309,7 +309,7 @@ export const byStatus = <E, R, const Name extends string = "ExceptionHandlers">(
     kind: "status",
     from,
     to,
-    handler: handler,
+    handler,
     defects: options?.defects === true
   }])
 }
@@ -381,8 +381,10 @@ type TagsOf<E> = E extends { readonly _tag: infer Tag } ? Tag : E
  */
 export const exhaustive = <Failures>() =>
 <H extends Any>(
-  handlers: ([Exclude<Failures, Middleware.Handles<H>>] extends [never] ? unknown
-    : MustHandle<TagsOf<Exclude<Failures, Middleware.Handles<H>>>>) & H
+  handlers:
+    & ([Exclude<Failures, Middleware.Handles<H>>] extends [never] ? unknown
+      : MustHandle<TagsOf<Exclude<Failures, Middleware.Handles<H>>>>)
+    & H
 ): H => handlers
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -443,8 +445,7 @@ export type Standard =
  */
 export const standard = <const Name extends string = "ExceptionHandlers">(
   options?: { readonly name?: Name | undefined }
-): Middleware<never, never, never, Standard, Name, Handling> =>
-  fromRules(options?.name, [{ kind: "standard" }])
+): Middleware<never, never, never, Standard, Name, Handling> => fromRules(options?.name, [{ kind: "standard" }])
 
 type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse>
 

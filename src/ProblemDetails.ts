@@ -189,7 +189,9 @@ export const schema: Schema.Schema<Received, Json> = Schema.transform(
           name
         ) => [name, json[name]])
       ),
-      extensions: Object.fromEntries(Object.entries(json).filter(([name]) => !members.some((member) => member === name)))
+      extensions: Object.fromEntries(
+        Object.entries(json).filter(([name]) => !members.some((member) => member === name))
+      )
     }),
     encode: ({ extensions, ...known }): Json => ({ ...known, ...extensions })
   }
@@ -245,7 +247,9 @@ export const error = <A, I extends object, R>(
     ? ast.propertySignatures.find(({ name }) => members.some((member) => member === name))
     : undefined
   if (taken !== undefined) {
-    throw new TypeError(`ProblemDetails: the error has a field "${String(taken.name)}", which is a member of every problem`)
+    throw new TypeError(
+      `ProblemDetails: the error has a field "${String(taken.name)}", which is a member of every problem`
+    )
   }
   return Schema.transform(Schema.Record({ key: Schema.String, value: Schema.Unknown }), schema, {
     // that the fields are there, the error's own schema checks

@@ -127,3 +127,10 @@ export * as Telemetry from "./Telemetry.js"
  * @since 0.1.0
  */
 export * as TrustedHost from "./TrustedHost.js"
+
+/**
+ * Checks fields, query and content type of a request before the handler, and hands over what a schema makes of them.
+ *
+ * @since 0.1.0
+ */
+export * as Validate from "./Validate.js"

@@ -49,7 +49,9 @@ export const issuesOf = (issue: ParseResult.ParseIssue): ReadonlyArray<Issue> =>
     }
   }
   walk(issue, [], true)
-  return [...found.values()]
+  // what is inside says it better: of a union every member is reported, and one of them is the whole
+  const pointers = [...found.keys()]
+  return [...found.values()].filter(({ pointer }) => !pointers.some((other) => other.startsWith(`${pointer}/`)))
 }
 
 const segment = (key: string) => encodeURIComponent(key.replace(/~/g, "~0").replace(/\//g, "~1"))

@@ -9,7 +9,11 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 
-type Mount = readonly [prefix: string, app: object, options?: { readonly includePrefix?: boolean | undefined } | undefined]
+type Mount = readonly [
+  prefix: string,
+  app: object,
+  options?: { readonly includePrefix?: boolean | undefined } | undefined
+]
 
 /** An `HttpRouter`, or what is known of another one. */
 export interface Routes {
