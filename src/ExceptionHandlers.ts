@@ -14,7 +14,6 @@
  *
  * @since 0.1.0
  */
-import type * as HttpApiError from "@effect/platform/HttpApiError"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -392,7 +391,8 @@ export const exhaustive = <Failures>() =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * The failures that `standard` answers, whatever they are.
+ * The failures that `standard` answers, whatever they are. It also answers what has nothing but a status; but a class
+ * does not show that in its type, and so those stay in the error channel.
  *
  * @since 0.1.0
  * @category models
@@ -402,19 +402,6 @@ export type Standard =
   | HttpServerResponse.HttpServerResponse
   | ParseResult.ParseError
   | Cause.NoSuchElementException
-  | HttpApiError.HttpApiDecodeError
-  | HttpApiError.BadRequest
-  | HttpApiError.Unauthorized
-  | HttpApiError.Forbidden
-  | HttpApiError.NotFound
-  | HttpApiError.MethodNotAllowed
-  | HttpApiError.NotAcceptable
-  | HttpApiError.RequestTimeout
-  | HttpApiError.Conflict
-  | HttpApiError.Gone
-  | HttpApiError.InternalServerError
-  | HttpApiError.NotImplemented
-  | HttpApiError.ServiceUnavailable
 
 /**
  * Answers what says by itself how it wants to be answered, and what platform's own parts fail with:
