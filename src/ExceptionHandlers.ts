@@ -17,7 +17,7 @@
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import type * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Multipart from "@effect/platform/Multipart"
 import * as Cause from "effect/Cause"
@@ -28,7 +28,7 @@ import type * as Predicate from "effect/Predicate"
 import type * as SchemaAST from "effect/SchemaAST"
 import { hasContent, isJson, mediaTypeOf } from "./internal/content.js"
 import { issuesOf } from "./internal/issues.js"
-import { type Failed, rescue } from "./internal/kernel.js"
+import { type Failed, ownFace, rescue } from "./internal/kernel.js"
 import type { Middleware, Wrapping } from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 
@@ -455,15 +455,17 @@ const answerOf = (failed: Failed): Answer | undefined => {
   }
   if (ParseResult.isParseError(error)) return malformed(error, failed.request)
   if (Cause.isNoSuchElementException(error)) return constant(404)
-  if (HttpServerRespondable.isRespondable(error)) return render(error)
+  if (typeof error !== "object" || error === null) return undefined
+  const face = ownFace(error)
+  if (face !== undefined) return render(face)
   const status = failed.inApi() ? undefined : annotatedStatus(error)
   return status === undefined ? undefined : constant(status)
 }
 
 /** What throws while platform renders it leaves the client without an answer; as a defect of ours it is a 500. */
-const render = (error: HttpServerRespondable.Respondable): Answer =>
-  Effect.catchAllCause(
-    Effect.suspend(() => error[HttpServerRespondable.symbol]()),
+const render = (face: Effect.Effect<HttpServerResponse.HttpServerResponse, unknown>): Answer =>
+  HttpServerResponse.isServerResponse(face) ? face : Effect.catchAllCause(
+    face,
     (cause) => Effect.die(new Error("A failure could not be rendered", { cause: Cause.squash(cause) }))
   )
 
@@ -536,8 +538,7 @@ const decoded = (url: string): string => {
 }
 
 /** Of an error class with a schema, which says the status. */
-const annotatedStatus = (error: unknown): number | undefined => {
-  if (typeof error !== "object" || error === null) return undefined
+const annotatedStatus = (error: object): number | undefined => {
   const { constructor } = error
   if (typeof constructor !== "function") return undefined
   if (!annotated.has(constructor)) {
@@ -614,13 +615,17 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
       const answer = answerOf(failed)
       const standard = isStandard ? Option.fromNullable(answer) : Option.none()
       if (meant.length === 0) return standard
-      const byStatus = (response: HttpServerResponse.HttpServerResponse) => {
+      const byStatus = (response: HttpServerResponse.HttpServerResponse, otherwise: Option.Option<Answer>) => {
         const rule = meant.find(({ from, to }) => from <= response.status && response.status <= to)
-        if (rule !== undefined) return Option.some(rule.handler(error, request, response))
-        return isStandard && answer !== undefined ? Option.some(response) : Option.none()
+        return rule === undefined ? otherwise : Option.some(rule.handler(error, request, response))
       }
-      if (answer === undefined || HttpServerResponse.isServerResponse(answer)) return byStatus(answer ?? constant(500))
-      return Effect.map(answer, byStatus)
+      if (answer === undefined || HttpServerResponse.isServerResponse(answer)) {
+        return byStatus(answer ?? constant(500), standard)
+      }
+      return Effect.match(Effect.sandbox(answer), {
+        onSuccess: (response) => byStatus(response, isStandard ? Option.some(response) : standard),
+        onFailure: (cause) => byStatus(constant(500), isStandard ? Option.some(Effect.failCause(cause)) : standard)
+      })
     },
     { kind: "around", rules },
     defects

@@ -480,6 +480,37 @@ describe("ExceptionHandlers.standard", () => {
       })
   )
 
+  describe("a refusal further in", () => {
+    const refused = (error: object, handlers: ExceptionHandlers.Any) =>
+      send(apply(
+        Stack.make(
+          mark("outer"),
+          handlers as typeof standard,
+          mark("inner "),
+          Middleware.make({ name: "Refusing", request: () => Middleware.Refuse(error) })
+        ),
+        HttpServerResponse.empty()
+      ))
+
+    it.effect.each<readonly [string, object, ExceptionHandlers.Any, number]>([
+      ["which it answers", new Annotated({ secret: "" }), standard, 409],
+      ["which knows its response", new Teapot(), standard, 418],
+      ["which it passes", new Other(), standard, 500],
+      ["which throws as it renders", new Explosive(), standard, 500],
+      ["by status", new Teapot(), ExceptionHandlers.byStatus(418, says("", 444)), 444],
+      ["by another status", new Teapot(), ExceptionHandlers.byStatus(419, says("", 444)), 418],
+      ["by status, of what throws", new Explosive(), ExceptionHandlers.byStatus(500, says("", 444)), 444],
+      ["by another status, of what throws", new Explosive(), ExceptionHandlers.byStatus(501, says("", 444)), 500]
+    ])("%s has the edits of all", ([, error, handlers, status]) =>
+      Effect.gen(function*() {
+        // one error serves many requests
+        for (const _ of [1, 2]) {
+          const reply = yield* answered(refused(error, handlers))
+          assert.deepStrictEqual([reply.status, reply.headers["x-order"]], [status, "inner outer"])
+        }
+      }))
+  })
+
   it.effect("of defects, answers what a client is to blame for", () =>
     Effect.gen(function*() {
       assert.strictEqual((yield* send(apply(standard, Effect.die(requestError(new SyntaxError("x")))))).status, 400)
@@ -635,6 +666,17 @@ describe("a path that has other methods is 405 with Allow", () => {
       )
       // an Effect that is made of a router does not tell
       yield* expect(router.pipe(Effect.tap(Effect.void), standard) as App, "PUT", "/api/notes", 404)
+    }))
+
+  it.effect("is not what a handler of that path fails with", () =>
+    Effect.gen(function*() {
+      const lost = new HttpServerError.RouteNotFound({ request: aRequest() })
+      const app = HttpRouter.empty.pipe(HttpRouter.get("/", Effect.fail(lost)), HttpRouter.post("/", ok), standard)
+      yield* expect(app as App, "GET", "/", 404)
+      yield* expect(app as App, "HEAD", "/", 404)
+      yield* expect(app as App, "PUT", "/", 405, "GET, HEAD, POST")
+      const head = HttpRouter.empty.pipe(HttpRouter.head("/", ok), standard)
+      yield* expect(head as App, "GET", "/", 405, "HEAD")
     }))
 
   it.effect("by status, it is 405 too", () =>

@@ -165,7 +165,7 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
     code: `ExceptionHandlers.exhaustive<NotFound | Busy | Error>()(
   ExceptionHandlers.byTag({ NotFound: () => HttpServerResponse.empty({ status: 404 }) })
 )`,
-    says: /MustHandle<"Busy" \| Error>[^]*these failures have no handler here/
+    says: /MustHandle<Error \| "Busy">[^]*these failures have no handler here/
   },
   {
     title: "An alternative that wraps its app",

@@ -667,7 +667,7 @@ export const rescue = <Handles, const Name extends string, E, R, Members>(
           error: found.value,
           defect: failure._tag === "None",
           request,
-          allow: () => allowed(app, request.url, fiber),
+          allow: () => allowed(app, request, fiber),
           inApi: () => isInApi(app)
         })
         return Option.isOption(answer) ? settle(answer) : Effect.flatMap(answer, settle) as ErasedApp
@@ -747,7 +747,7 @@ const arm = (error: unknown): boolean => {
     : HttpServerRespondable.toResponseOrElse(error, internalServerError)
   const render = Effect.catchAllCause(face, () => Effect.succeed(internalServerError))
   // not seen by enumeration: the error looks as it did
-  Object.defineProperty(error, armedKey, { value: true })
+  Object.defineProperty(error, armedKey, { value: HttpServerRespondable.isRespondable(error) ? face : undefined })
   Object.defineProperty(error, HttpServerRespondable.symbol, {
     configurable: true,
     value: () =>
@@ -764,6 +764,14 @@ const arm = (error: unknown): boolean => {
       })
   })
   return true
+}
+
+/** The response that an error knows by itself, if it does: without the edits of a stack that it has passed. */
+export const ownFace = (error: object): Effect.Effect<Response, unknown> | undefined => {
+  if (armedKey in error) return error[armedKey] as Effect.Effect<Response, unknown> | undefined
+  return HttpServerRespondable.isRespondable(error)
+    ? Effect.suspend(() => error[HttpServerRespondable.symbol]())
+    : undefined
 }
 
 const internalServerError = HttpServerResponse.empty({ status: 500 })

@@ -43,8 +43,7 @@ export const remember = <A extends object>(app: A, routes: Routes): A => {
 
 export const isInApi = (app: object): boolean => routesOf(app)?.inApi === true
 
-/** `HEAD` is not among them: a router answers it where it answers `GET`. */
-const methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const
+const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const
 
 type Find = (method: string, url: string) => boolean
 
@@ -67,10 +66,13 @@ const compile = (routes: Routes, fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
   return made
 }
 
-/** The value of `Allow` for a request that found no route; none where its path has none, or where nobody knows. */
+/**
+ * The value of `Allow` for a request that found no route; none where its path has none, where nobody knows, or where the
+ * method has one: then it was somebody further in who found nothing.
+ */
 export const allowed = (
   app: object,
-  url: string,
+  { method, url }: { readonly method: string; readonly url: string },
   fiber: Fiber.RuntimeFiber<unknown, unknown>
 ): string | undefined => {
   const routes = routesOf(app)
@@ -81,12 +83,11 @@ export const allowed = (
   for (const [prefix, inner, options] of mounts) {
     if (path !== prefix && !path.startsWith(`${prefix}/`)) continue
     const rest = url.length <= prefix.length ? "/" : url.slice(prefix.length)
-    return allowed(inner, options?.includePrefix === true ? url : rest, fiber)
+    return allowed(inner, { method, url: options?.includePrefix === true ? url : rest }, fiber)
   }
-  const found = methods.filter((method) => find(method, url))
-  const head = found[0] === "GET" || find("HEAD", url)
-  const all: ReadonlyArray<string> = head ? [...found.slice(0, 1), "HEAD", ...found.slice(1)] : found
-  return all.length === 0 ? undefined : all.join(", ")
+  // a router answers HEAD where it answers GET
+  const all = methods.filter((method) => find(method, url) || (method === "HEAD" && find("GET", url)))
+  return all.length === 0 || all.some((one) => one === method) ? undefined : all.join(", ")
 }
 
 /** The app of a layer of routes, of which its routes are known. */
