@@ -480,6 +480,12 @@ describe("ExceptionHandlers.standard", () => {
       })
   )
 
+  it.effect("a failure whose response cannot be sent is answered", () =>
+    Effect.gen(function*() {
+      const bad = HttpServerResponse.empty({ status: 400, headers: { "x-a": "a\r\nb: c" } })
+      assert.deepStrictEqual(yield* answered(said(apply(standard, failing(bad)))), [500, ""])
+    }))
+
   describe("a refusal further in", () => {
     const refused = (error: object, handlers: ExceptionHandlers.Any) =>
       send(apply(
