@@ -18,7 +18,7 @@ export const optionalPeers = [
 export const topLevelDrivers = ["NodeServer"]
 
 /** Modules that may know fiber internals, pre-response handlers and the platform's markers. */
-export const kernel = ["internal/kernel", "NodeServer"]
+export const kernel = ["internal/kernel", "internal/routes", "NodeServer"]
 
 /** @param {string} module such as "Cors" or "Redis/Ioredis" */
 export const isDriver = (module) => module.includes("/") || topLevelDrivers.includes(module)

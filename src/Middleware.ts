@@ -668,7 +668,7 @@ export const onError = <const Name extends string, E, R>(
     request: HttpServerRequest.HttpServerRequest
   ) => Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): Middleware<never, E, PlainRequires<R>, unknown, Name, Wrapping> =>
-  rescue(name, (error, request) => Option.some(f(error, request)))
+  rescue(name, ({ error, request }) => Option.some(f(error, request)), wrapping)
 
 /**
  * Provides a service made anew for each request. What the effect acquires is

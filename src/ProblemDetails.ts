@@ -1,10 +1,23 @@
 /**
- * The body of every refusal: problem details for HTTP APIs (RFC 9457).
+ * The body of every refusal: problem details for HTTP APIs (RFC 9457), in the form that the client asks for.
  *
  * @since 0.1.0
  */
 import * as Headers from "@effect/platform/Headers"
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
+import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { type Wanted, wants } from "./internal/accept.js"
+import { phrases } from "./internal/phrases.js"
+import * as Middleware from "./Middleware.js"
+import { RequestId } from "./RequestId.js"
+import type { ResponseDraft } from "./ResponseDraft.js"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// models
+// ---------------------------------------------------------------------------------------------------------------------
 
 /**
  * A problem as RFC 9457 section 3 defines its members.
@@ -28,6 +41,37 @@ export interface Problem {
 }
 
 /**
+ * A problem as a client receives it: what is there is of its type, what is not is not there (RFC 9457 section 3.1).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Received {
+  /** `about:blank` where the problem names none. */
+  readonly type: string
+  /** What the body says; the status of the response is what counts. */
+  readonly status?: number
+  readonly title?: string
+  readonly detail?: string
+  readonly instance?: string
+  readonly extensions: { readonly [name: string]: unknown }
+}
+
+/**
+ * A problem in JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Json {
+  readonly [name: string]: unknown
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// constructors
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
  * The response that states a problem.
  *
  * - `Content-Type: application/problem+json`, `Cache-Control: no-store`.
@@ -35,7 +79,8 @@ export interface Problem {
  * - Throws on a status that is not an error and on an extension that would
  *   overwrite a member: mistakes of the program.
  *
- * The value is immutable: a refusal that never varies builds it once.
+ * The value is immutable: a refusal that never varies builds it once. `middleware` gives it the form that the client
+ * asks for.
  *
  * @example
  * ```ts
@@ -55,65 +100,335 @@ export interface Problem {
 export const toResponse = (
   problem: Problem,
   options?: { readonly headers?: Headers.Input | undefined }
-): HttpServerResponse.HttpServerResponse => {
+): HttpServerResponse.HttpServerResponse => fromJson(problem.status, toJson(problem), options?.headers)
+
+/**
+ * The response of a problem that is JSON already.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromJson = (
+  status: number,
+  json: Json,
+  headers?: Headers.Input | undefined
+): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.text(JSON.stringify(json), {
+    status,
+    contentType: mediaType,
+    headers: { "cache-control": "no-store", ...Headers.fromInput(headers) }
+  })
+
+/**
+ * The JSON of a problem. Throws as `toResponse` does.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const toJson = (problem: Problem): Json => {
   const { detail, extensions = {}, instance, status, type } = problem
   if (!Number.isInteger(status) || status < 400 || status > 599) {
     throw new TypeError(`ProblemDetails: status ${status} is not an error; use 400 to 599`)
   }
-  for (const name of ["type", "title", "status", "detail", "instance"]) {
+  for (const name of members) {
     if (name in extensions) {
       throw new TypeError(`ProblemDetails: "${name}" is a member of every problem; set it beside \`extensions\``)
     }
   }
-  const title = problem.title ?? phrases[status] ?? (status < 500 ? "Client Error" : "Server Error")
-  return HttpServerResponse.text(
-    // what is undefined does not show
-    JSON.stringify({ type, title, status, detail, instance, ...extensions }),
-    {
-      status,
-      contentType: "application/problem+json",
-      headers: { "cache-control": "no-store", ...Headers.fromInput(options?.headers) }
-    }
+  // what is undefined does not show in JSON
+  return { type, title: problem.title ?? titleOf(status), status, detail, instance, ...extensions }
+}
+
+/**
+ * The media type of a problem in JSON.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const mediaType = "application/problem+json"
+
+const members = ["type", "title", "status", "detail", "instance"] as const
+
+const titleOf = (status: number): string => phrases[status] ?? (status < 500 ? "Client Error" : "Server Error")
+
+// ---------------------------------------------------------------------------------------------------------------------
+// schemas
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Reads a problem, for clients: a member of another type than RFC 9457 says is ignored, as section 3.1 asks, and
+ * whatever else is there is an extension. It fails only on what is no JSON object.
+ *
+ * @example
+ * ```ts
+ * import { HttpClientResponse } from "@effect/platform"
+ * import { ProblemDetails } from "effect-middleware"
+ *
+ * const problemOf = HttpClientResponse.schemaBodyJson(ProblemDetails.schema)
+ * ```
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const schema: Schema.Schema<Received, Json> = Schema.transform(
+  Schema.Record({ key: Schema.String, value: Schema.Unknown }),
+  Schema.Struct({
+    type: Schema.String,
+    status: Schema.optionalWith(Schema.Number, { exact: true }),
+    title: Schema.optionalWith(Schema.String, { exact: true }),
+    detail: Schema.optionalWith(Schema.String, { exact: true }),
+    instance: Schema.optionalWith(Schema.String, { exact: true }),
+    extensions: Schema.Record({ key: Schema.String, value: Schema.Unknown })
+  }),
+  {
+    strict: true,
+    decode: (json): Received => ({
+      type: "about:blank",
+      ...Object.fromEntries(
+        members.filter((name) => typeof json[name] === (name === "status" ? "number" : "string")).map((
+          name
+        ) => [name, json[name]])
+      ),
+      extensions: Object.fromEntries(
+        Object.entries(json).filter(([name]) => !members.some((member) => member === name))
+      )
+    }),
+    encode: ({ extensions, ...known }): Json => ({ ...known, ...extensions })
+  }
+).annotations({ identifier: "ProblemDetails" })
+
+/**
+ * What a problem says of an error of an `HttpApi`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export interface ErrorProblem<A> extends Omit<Problem, "status" | "detail" | "extensions"> {
+  /** Default: the status that `HttpApiSchema.annotations` gives the error. */
+  readonly status?: number | undefined
+  readonly detail?: string | ((error: A) => string | undefined) | undefined
+}
+
+/**
+ * The schema of an error for an `HttpApi`, encoded as a problem: the fields of the error are its extensions, so that
+ * `HttpApiClient` gives the client the very error.
+ *
+ * Throws where the error has no error status, and on a field named as a member of every problem.
+ *
+ * @example
+ * ```ts
+ * import { HttpApiEndpoint, HttpApiSchema } from "@effect/platform"
+ * import { ProblemDetails } from "effect-middleware"
+ * import { Schema } from "effect"
+ *
+ * class NoteNotFound extends Schema.TaggedError<NoteNotFound>()(
+ *   "NoteNotFound",
+ *   { id: Schema.Number },
+ *   HttpApiSchema.annotations({ status: 404 })
+ * ) {}
+ *
+ * const read = HttpApiEndpoint.get("read", "/notes/:id")
+ *   .addError(ProblemDetails.error(NoteNotFound, { detail: ({ id }) => `There is no note ${id}` }))
+ * ```
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const error = <A, I extends object, R>(
+  schema: Schema.Schema<A, I, R>,
+  problem: ErrorProblem<A> = {}
+): Schema.Schema<A, Json, R> => {
+  const { detail, instance, title, type } = problem
+  const status = problem.status ?? HttpApiSchema.getStatusErrorAST(schema.ast)
+  // throws on a status that is none
+  const constant = toJson({ status, title, type, instance })
+  const { ast } = Schema.encodedSchema(schema)
+  const taken = ast._tag === "TypeLiteral"
+    ? ast.propertySignatures.find(({ name }) => members.some((member) => member === name))
+    : undefined
+  if (taken !== undefined) {
+    throw new TypeError(
+      `ProblemDetails: the error has a field "${String(taken.name)}", which is a member of every problem`
+    )
+  }
+  return Schema.transform(Schema.Record({ key: Schema.String, value: Schema.Unknown }), schema, {
+    // that the fields are there, the error's own schema checks
+    strict: false,
+    decode: (json) => json,
+    encode: (fields, error): Json => ({
+      ...constant,
+      detail: typeof detail === "function" ? detail(error) : detail,
+      ...fields
+    })
+  }).annotations(HttpApiSchema.annotations({ status })).pipe(
+    HttpApiSchema.withEncoding({ kind: "Json", contentType: mediaType })
   )
 }
 
-/** RFC 9110 section 15, RFC 6585, RFC 4918, RFC 7725, RFC 8470. */
-const phrases: { readonly [status: number]: string | undefined } = {
-  400: "Bad Request",
-  401: "Unauthorized",
-  402: "Payment Required",
-  403: "Forbidden",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  406: "Not Acceptable",
-  407: "Proxy Authentication Required",
-  408: "Request Timeout",
-  409: "Conflict",
-  410: "Gone",
-  411: "Length Required",
-  412: "Precondition Failed",
-  413: "Content Too Large",
-  414: "URI Too Long",
-  415: "Unsupported Media Type",
-  416: "Range Not Satisfiable",
-  417: "Expectation Failed",
-  421: "Misdirected Request",
-  422: "Unprocessable Content",
-  423: "Locked",
-  424: "Failed Dependency",
-  425: "Too Early",
-  426: "Upgrade Required",
-  428: "Precondition Required",
-  429: "Too Many Requests",
-  431: "Request Header Fields Too Large",
-  451: "Unavailable For Legal Reasons",
-  500: "Internal Server Error",
-  501: "Not Implemented",
-  502: "Bad Gateway",
-  503: "Service Unavailable",
-  504: "Gateway Timeout",
-  505: "HTTP Version Not Supported",
-  507: "Insufficient Storage",
-  508: "Loop Detected",
-  511: "Network Authentication Required"
+// ---------------------------------------------------------------------------------------------------------------------
+// negotiation
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The form of a problem: `application/problem+json`, `text/plain`, `text/html`.
+ *
+ * @since 0.1.0
+ * @category policy
+ */
+export type Form = "json" | "text" | "html"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<Name extends string = string> {
+  /** The forms on offer; of two that the client wants equally the first is sent. Default: `["json", "text", "html"]`. */
+  readonly forms?: ReadonlyArray<Form> | undefined
+  /**
+   * The member that says the request's identifier, where `RequestId` stands outside; `false` for none.
+   * Default: `"requestId"`.
+   */
+  readonly requestId?: string | false | undefined
+  /** Whether an error response without a body gets a problem of its status. Default: `true`. */
+  readonly fill?: boolean | undefined
+  readonly name?: Name | undefined
 }
+
+/**
+ * Compiles the choice of a form, once, to a pure function of `Accept`. Rules, in this order:
+ *
+ * 1. Without `Accept`, or where it covers no form, the first form: an error has to be told (RFC 9110 section 12.4.1).
+ * 2. The form with the highest `q`. `application/json` is as good as `application/problem+json`.
+ * 3. Of equals the one that is named rather than covered by a wildcard, then the first.
+ *
+ * @example
+ * ```ts
+ * import * as assert from "node:assert"
+ * import { ProblemDetails } from "effect-middleware"
+ *
+ * const form = ProblemDetails.policy()
+ *
+ * assert.equal(form("text/html,application/xhtml+xml,*\/*;q=0.8"), "html")
+ * assert.equal(form("*\/*"), "json")
+ * ```
+ *
+ * @since 0.1.0
+ * @category policy
+ */
+export const policy = (options: Options = {}): (accept: string | undefined) => Form => {
+  const { forms = ["json", "text", "html"] } = options
+  const [first] = forms
+  if (first === undefined) throw new TypeError("ProblemDetails: forms is empty: list at least \"json\"")
+  return (accept) => {
+    if (accept === undefined || accept === "*/*" || forms.length === 1) return first
+    const wanted = wants(accept)
+    let best = first
+    let most: Wanted = { q: 0, exactness: 0 }
+    for (const form of forms) {
+      for (const type of types[form]) {
+        const { exactness, q } = wanted(type)
+        if (q > most.q || (q === most.q && q > 0 && exactness > most.exactness)) {
+          best = form
+          most = { exactness, q }
+        }
+      }
+    }
+    return best
+  }
+}
+
+const types: { readonly [F in Form]: ReadonlyArray<string> } = {
+  json: [mediaType, "application/json"],
+  text: ["text/plain"],
+  html: ["text/html"]
+}
+
+/**
+ * Gives every problem that passes the form that the client asks for, and the request's identifier: those of this
+ * package, of handlers, of an `HttpApi`.
+ *
+ * - A problem is what has an error status and the content type `application/problem+json`; with `fill` also what has an
+ *   error status and no body, such as platform's own 404, 500 and 503.
+ * - `Vary: Accept`; a filled response may not be stored, unless it says that it may.
+ * - Text and HTML say the status, title, detail and identifier. All of it is escaped, and the page may load nothing.
+ *
+ * Put it inside `RequestId`, and outside of what refuses.
+ *
+ * @example
+ * ```ts
+ * import { ExceptionHandlers, ProblemDetails, RequestId, Stack } from "effect-middleware"
+ *
+ * const stack = Stack.make(
+ *   RequestId.middleware(),
+ *   ProblemDetails.middleware(),
+ *   ExceptionHandlers.standard()
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export const middleware = <const Name extends string = "ProblemDetails">(
+  options: Options<Name> = {}
+): Middleware.Middleware<never, never, never, never, Name, Middleware.Phases> => {
+  const formOf = policy(options)
+  const { fill = true, requestId: member = "requestId" } = options
+  if (member !== false && members.some((name) => name === member)) {
+    throw new TypeError(`ProblemDetails: requestId is "${member}", which every problem has; name another member`)
+  }
+  return Middleware.make({
+    name: options.name ?? "ProblemDetails" as Name,
+    response: (draft, exchange) => {
+      if (draft.status < 400) return
+      const problem = problemOf(draft, fill)
+      if (problem === undefined) return
+      const { headers } = exchange.request
+      const form = formOf(headers.accept)
+      const id = member === false ? undefined : Option.getOrUndefined(exchange.getOption(RequestId))
+      draft.vary("accept")
+      draft.setIfAbsent("cache-control", "no-store")
+      if (form === "json") {
+        const told = id === undefined || member === false || member in problem ? problem : { ...problem, [member]: id }
+        if (told !== problem || draft.body._tag === "Empty") {
+          draft.setBody(HttpBody.text(JSON.stringify(told), mediaType))
+        }
+        return
+      }
+      draft.setBody(
+        form === "text"
+          ? HttpBody.text(linesOf(draft.status, problem, id).join("\n\n") + "\n", "text/plain; charset=utf-8")
+          : HttpBody.text(pageOf(linesOf(draft.status, problem, id)), "text/html; charset=utf-8")
+      )
+      if (form === "html") draft.setIfAbsent("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
+    }
+  })
+}
+
+/** The problem that a response states, if it does. */
+const problemOf = (draft: ResponseDraft, fill: boolean): Json | undefined => {
+  const { body, status } = draft
+  if (body._tag === "Empty") return fill ? { title: titleOf(status), status } : undefined
+  if (body._tag !== "Uint8Array" || draft.has("content-encoding")) return undefined
+  if (!/^application\/problem\+json[ \t]*(?:;|$)/i.test(draft.get("content-type") ?? "")) return undefined
+  try {
+    const json: unknown = JSON.parse(new TextDecoder().decode(body.body))
+    return typeof json === "object" && json !== null && !Array.isArray(json) ? json as Json : undefined
+  } catch {
+    // whoever wrote it meant it so
+    return undefined
+  }
+}
+
+const linesOf = (status: number, { detail, title }: Json, id: string | undefined): ReadonlyArray<string> => [
+  `${status} ${typeof title === "string" ? title : titleOf(status)}`,
+  ...(typeof detail === "string" ? [detail] : []),
+  ...(id === undefined ? [] : [`Request ${id}`])
+]
+
+const pageOf = ([title = "", ...rest]: ReadonlyArray<string>): string =>
+  "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n" +
+  "<meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"color-scheme\" content=\"light dark\">\n" +
+  `<title>${escape(title)}</title>\n<h1>${escape(title)}</h1>\n` +
+  rest.map((line) => `<p>${escape(line)}</p>\n`).join("")
+
+const escape = (text: string): string => text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)

@@ -19,6 +19,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { ErasedApp } from "./internal/kernel.js"
 import { apply, concatAll, named, namesOf, phasesEffect, phasesOf } from "./internal/kernel.js"
+import { layerRouterApp, remember, routesOfService } from "./internal/routes.js"
 import type { Make } from "./internal/stackMake.js"
 import type { Fold, Folded, Verify } from "./internal/stackTypes.js"
 import type { Any, AnyTag, Middleware, PerRequest, PhaseMembers } from "./Middleware.js"
@@ -389,7 +390,7 @@ export const serveRouter: {
   2,
   <A, E, R, P, F, R2, H>(routes: Layer.Layer<A, E, R>, middleware: Middleware<P, F, R2, H>) =>
     Layer.unwrapScoped(
-      Effect.map(HttpLayerRouter.toHttpEffect(routes), (app) => HttpServer.serve(middleware(app)))
+      Effect.map(layerRouterApp(routes), (app) => HttpServer.serve(middleware(app)))
     ) as never
 )
 
@@ -409,7 +410,14 @@ export const httpApi = <P, F, R, H, const Tags extends ReadonlyArray<AnyTag> = [
   _options?: BridgeOptions<Tags>
 ): Layer.Layer<never, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>> =>
   // a refusal knows its response; the api's own error schema need not
-  Layer.discard(HttpApiBuilder.middleware(captured(middleware) as never)) as never
+  Layer.discard(
+    HttpApiBuilder.middleware(
+      Effect.map(Effect.all([HttpApiBuilder.Router, captured(middleware)]), ([router, wrap]) => {
+        const routes = routesOfService(router)
+        return (app: HttpApp.Default) => wrap(remember(app, routes))
+      }) as never
+    )
+  ).pipe(Layer.provide(HttpApiBuilder.Router.Live)) as never
 
 /**
  * A middleware of phases as the service of an `HttpApiMiddleware.Tag`, for

@@ -22,8 +22,8 @@ export * as Cors from "./Cors.js"
 export * as Entropy from "./Entropy.js"
 
 /**
- * Turns typed failures into responses, and says so in the type: what is handled
- * is gone from the error channel, what is not stays.
+ * Turns failures into responses, and says so in the type: what is handled is gone from the error channel, what is not
+ * stays.
  *
  * @since 0.1.0
  */
@@ -42,6 +42,14 @@ export * as Forwarded from "./Forwarded.js"
  * @since 0.1.0
  */
 export * as Hsts from "./Hsts.js"
+
+/**
+ * Failures that are an HTTP status: `yield* HttpException.notFound({ detail: "There is no such note" })` ends a handler
+ * with that answer, wherever it stands.
+ *
+ * @since 0.1.0
+ */
+export * as HttpException from "./HttpException.js"
 
 /**
  * Sends clients that come by plain http to https.
@@ -69,7 +77,7 @@ export * as Metrics from "./Metrics.js"
 export * as Middleware from "./Middleware.js"
 
 /**
- * The body of every refusal: problem details for HTTP APIs (RFC 9457).
+ * The body of every refusal: problem details for HTTP APIs (RFC 9457), in the form that the client asks for.
  *
  * @since 0.1.0
  */
@@ -119,6 +127,13 @@ export * as Telemetry from "./Telemetry.js"
  * @since 0.1.0
  */
 export * as TrustedHost from "./TrustedHost.js"
+
+/**
+ * Checks fields, query and content type of a request before the handler, and hands over what a schema makes of them.
+ *
+ * @since 0.1.0
+ */
+export * as Validate from "./Validate.js"
 
 /**
  * WebSockets: who may open one, and what its end says.

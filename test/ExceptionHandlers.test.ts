@@ -1,8 +1,27 @@
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import {
+  HttpApi,
+  HttpApiBuilder,
+  HttpApiEndpoint,
+  HttpApiError,
+  HttpApiGroup,
+  HttpApiSchema,
+  HttpApp,
+  HttpLayerRouter,
+  HttpMiddleware,
+  HttpRouter,
+  HttpServer,
+  HttpServerError,
+  HttpServerRequest,
+  HttpServerRespondable,
+  HttpServerResponse,
+  Multipart
+} from "@effect/platform"
+import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Data, Effect, Logger } from "effect"
-import { ExceptionHandlers, Middleware, ProblemDetails, Stack } from "effect-middleware"
-import { mounts, send } from "./utils/TestApp.js"
+import { Cause, Context, Data, Effect, Layer, Logger, Schema } from "effect"
+import { ExceptionHandlers, HttpException, Middleware, ProblemDetails, Stack, TrustedHost } from "effect-middleware"
+import { answered, Teapot } from "./utils/laws.js"
+import { type App, type Init, listen, mounts, type Reply, request, send } from "./utils/TestApp.js"
 
 class NotThere extends Data.TaggedError("NotThere")<{ readonly id: number }> {}
 class Other extends Data.TaggedError("Other")<{}> {}
@@ -127,4 +146,613 @@ describe("ExceptionHandlers.byTag", () => {
         assert.strictEqual((yield* send(handlers(Effect.fail(error)))).status, 500)
       })
   )
+})
+
+// --- by class, predicate, status -------------------------------------------------------------------------------------
+
+class Base extends Error {}
+class Derived extends Base {}
+class Furthest extends Derived {}
+
+const says = (text: string, status = 400) => () => HttpServerResponse.text(text, { status })
+const said = (app: App, init?: Init) => Effect.map(send(app, init), ({ body, status }) => [status, body] as const)
+const failing = (error: unknown): App => Effect.fail(error)
+const apply = (mw: Middleware.Any, app: App): App => (mw as Middleware.Middleware)(app as never)
+
+describe("ExceptionHandlers.byClass", () => {
+  const both = ExceptionHandlers.concat(
+    ExceptionHandlers.byClass(Derived, says("derived")),
+    ExceptionHandlers.byClass(Base, says("base")),
+    ExceptionHandlers.byClass(Error, says("error"))
+  )
+
+  it.effect.each([
+    [new Base(), [400, "base"]],
+    [new Derived(), [400, "derived"]],
+    [new Furthest(), [400, "derived"]],
+    [new RangeError(), [400, "error"]],
+    [{ name: "Error" }, [500, ""]],
+    [Object.create(null), [500, ""]],
+    ["Error", [500, ""]],
+    [null, [500, ""]]
+  ])("takes the nearest class: %s", ([error, expected]) =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* said(apply(both, failing(error))), expected as never)
+    }))
+
+  it.effect("gives the handler the failure and the request", () =>
+    Effect.gen(function*() {
+      const handlers = ExceptionHandlers.byClass(
+        NotThere,
+        ({ id }, { method }) => HttpServerResponse.text(`${method} ${id}`)
+      )
+      assert.deepStrictEqual(yield* said(apply(handlers, fails)), [200, "GET 7"])
+    }))
+})
+
+describe("ExceptionHandlers.byPredicate", () => {
+  it.effect("asks each, those joined last first", () =>
+    Effect.gen(function*() {
+      const handlers = ExceptionHandlers.concat(
+        ExceptionHandlers.byPredicate((error) => typeof error === "number", says("number")),
+        ExceptionHandlers.byPredicate((error) => error === 1, says("one"))
+      )
+      assert.deepStrictEqual(yield* said(apply(handlers, failing(1))), [400, "one"])
+      assert.deepStrictEqual(yield* said(apply(handlers, failing(2))), [400, "number"])
+      assert.deepStrictEqual(yield* said(apply(handlers, failing("2"))), [500, ""])
+    }))
+
+  it.effect("a predicate that throws is a server error", () =>
+    Effect.gen(function*() {
+      const handlers = ExceptionHandlers.byPredicate(() => {
+        throw new Error("no")
+      }, says("never"))
+      assert.deepStrictEqual(yield* said(apply(handlers, failing(1))), [500, ""])
+    }))
+})
+
+describe("ExceptionHandlers.byStatus", () => {
+  const handlers = ExceptionHandlers.concat(
+    ExceptionHandlers.byStatus([400, 499], (_, __, { status }) => HttpServerResponse.text(`client ${status}`)),
+    ExceptionHandlers.byStatus([404, 410], says("gone or not there")),
+    ExceptionHandlers.byStatus(
+      404,
+      (error, { url }, response) =>
+        HttpServerResponse.setStatus(
+          HttpServerResponse.text(`${ExceptionHandlersTest.tag(error)} ${url}`),
+          response.status
+        )
+    )
+  )
+
+  it.effect.each([
+    ["of one status", HttpException.notFound(), [404, "HttpException /"]],
+    ["of the narrowest range", HttpException.gone(), [400, "gone or not there"]],
+    ["of the lower end", HttpException.badRequest(), [200, "client 400"]],
+    ["of the upper end", HttpException.make(499), [200, "client 499"]],
+    ["beyond", HttpException.internalServerError(), [500, "{\"title\":\"Internal Server Error\",\"status\":500}"]],
+    ["of a Respondable", new Teapot(), [200, "client 418"]],
+    ["of a response", HttpServerResponse.empty({ status: 402 }), [200, "client 402"]],
+    ["of what nobody knows", new Other(), [500, ""]]
+  ])("handles what would be answered so: %s", ([, error, expected]) =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* said(apply(handlers, failing(error))), expected as never)
+    }))
+
+  it.effect("500 is what nobody has an answer for", () =>
+    Effect.gen(function*() {
+      const sorry = ExceptionHandlers.byStatus([500, 599], says("sorry", 500))
+      assert.deepStrictEqual(yield* said(apply(sorry, failing(new Other()))), [500, "sorry"])
+      assert.deepStrictEqual(yield* said(apply(sorry, failing(undefined))), [500, "sorry"])
+      assert.deepStrictEqual(yield* said(apply(sorry, Effect.die("bug"))), [500, ""])
+    }))
+
+  it.effect("a failure that it does not handle is as it was", () =>
+    Effect.gen(function*() {
+      const error = new Teapot()
+      const exit = yield* Effect.exit(
+        apply(ExceptionHandlers.byStatus(404, says("no")), failing(error)).pipe(
+          Effect.provideService(
+            HttpServerRequest.HttpServerRequest,
+            HttpServerRequest.fromWeb(new Request("http://localhost/"))
+          )
+        )
+      )
+      assert.isTrue(exit._tag === "Failure" && exit.cause._tag === "Fail" && exit.cause.error === error)
+    }))
+
+  it.each([99, 199, 600, 404.5, NaN])("throws on %d", (status) => {
+    assert.throws(() => ExceptionHandlers.byStatus(status, says("")), /is no status; use one of 200 to 599/)
+  })
+  it("throws on a range that is none", () => {
+    assert.throws(() => ExceptionHandlers.byStatus([599, 500], says("")), /\[599,500\] is no status/)
+    assert.throws(() => ExceptionHandlers.byStatus([500, 600], says("")), /\[500,600\] is no status/)
+  })
+})
+
+const ExceptionHandlersTest = {
+  tag: (error: unknown) => typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : "none"
+}
+
+describe("ExceptionHandlers.concat", () => {
+  it.effect("tag before class before predicate before status before what knows its answer, whatever the order", () =>
+    Effect.gen(function*() {
+      const kinds = [
+        ExceptionHandlers.standard(),
+        ExceptionHandlers.byStatus(404, says("status")),
+        ExceptionHandlers.byPredicate((error) => error instanceof HttpException.HttpException, says("predicate")),
+        ExceptionHandlers.byClass(HttpException.HttpException, says("class")),
+        ExceptionHandlers.byTag({ HttpException: says("tag") })
+      ] as const
+      const expected = ["", "status", "predicate", "class", "tag"]
+      const failure = failing(HttpException.notFound())
+      for (let n = 2; n <= kinds.length; n++) {
+        for (const order of [kinds.slice(0, n), kinds.slice(0, n).reverse()]) {
+          const [first, ...rest] = order
+          const reply = yield* said(apply(ExceptionHandlers.concat(first!, ...rest), failure))
+          assert.deepStrictEqual(reply, [400, expected[n - 1]!])
+        }
+      }
+    }))
+
+  it.effect("of two for the same, the one joined last", () =>
+    Effect.gen(function*() {
+      const cases = [
+        [ExceptionHandlers.byTag({ Other: says("a") }), ExceptionHandlers.byTag({ Other: says("b") })],
+        [ExceptionHandlers.byClass(Other, says("a")), ExceptionHandlers.byClass(Other, says("b"))],
+        [ExceptionHandlers.byStatus(500, says("a")), ExceptionHandlers.byStatus(500, says("b"))]
+      ] as const
+      for (const [a, b] of cases) {
+        assert.deepStrictEqual(
+          yield* said(apply(ExceptionHandlers.concat(a, b), failing(new Other()))),
+          [400, "b"]
+        )
+      }
+    }))
+
+  it.effect("leaves what it joins as it was, and has the name of the first", () =>
+    Effect.gen(function*() {
+      const a = ExceptionHandlers.byTag({ Other: says("a") }, { name: "A" })
+      const joined = ExceptionHandlers.concat(a, ExceptionHandlers.byTag({ NotThere: says("b") }, { name: "B" }))
+      assert.strictEqual(joined.name, "A")
+      assert.deepStrictEqual(yield* said(apply(a, fails)), [500, ""])
+      assert.deepStrictEqual(yield* said(apply(joined, fails)), [400, "b"])
+    }))
+
+  it.effect("what a handler fails with, the others do not see", () =>
+    Effect.gen(function*() {
+      const joined = ExceptionHandlers.concat(
+        ExceptionHandlers.byTag({ NotThere: () => Effect.fail(new Other()) }),
+        ExceptionHandlers.byTag({ Other: says("other") })
+      )
+      assert.deepStrictEqual(yield* said(apply(joined, fails)), [500, ""])
+    }))
+})
+
+describe("defects, on request", () => {
+  const defect = new NotThere({ id: 1 })
+  const one = { defects: true } as const
+  const kinds: ReadonlyArray<readonly [string, ExceptionHandlers.Any, ExceptionHandlers.Any]> = [
+    [
+      "byTag",
+      ExceptionHandlers.byTag({ NotThere: says("it") }),
+      ExceptionHandlers.byTag({ NotThere: says("it") }, one)
+    ],
+    ["byClass", ExceptionHandlers.byClass(NotThere, says("it")), ExceptionHandlers.byClass(NotThere, says("it"), one)],
+    [
+      "byPredicate",
+      ExceptionHandlers.byPredicate(() => true, says("it")),
+      ExceptionHandlers.byPredicate(() => true, says("it"), one)
+    ],
+    ["byStatus", ExceptionHandlers.byStatus(500, says("it")), ExceptionHandlers.byStatus(500, says("it"), one)]
+  ]
+  const unasked = ExceptionHandlers.byTag({ Other: says("other") })
+
+  it.effect.each(kinds)("%s", ([, without, asked]) =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* said(apply(without, Effect.die(defect))), [500, ""])
+      assert.deepStrictEqual(yield* said(apply(asked, Effect.die(defect))), [400, "it"])
+      assert.deepStrictEqual(yield* said(apply(asked, fails)), [400, "it"])
+      // the wish of one is not that of another
+      const joined = ExceptionHandlers.concat(asked, unasked)
+      assert.deepStrictEqual(yield* said(apply(joined, failing(new Other()))), [400, "other"])
+      const other = ExceptionHandlers.concat(unasked, without, ExceptionHandlers.byTag({ Unused: says("") }, one))
+      assert.deepStrictEqual(yield* said(apply(other, Effect.die(defect))), [500, ""])
+    }))
+
+  it.effect("a failure beside it decides, interruption passes, a response is one", () =>
+    Effect.gen(function*() {
+      const all = ExceptionHandlers.byPredicate(() => true, (error) => HttpServerResponse.text(`${typeof error}`), one)
+      const mixed = Effect.failCause(Cause.parallel(Cause.die("defect"), Cause.fail(1)))
+      assert.deepStrictEqual(yield* said(apply(all, mixed)), [200, "number"])
+      assert.deepStrictEqual(yield* said(apply(all, Effect.interrupt)), [503, ""])
+      const response = HttpServerResponse.text("mine", { status: 402 })
+      assert.deepStrictEqual(yield* said(apply(all, Effect.die(response))), [402, "mine"])
+    }))
+})
+
+// --- what knows its answer -------------------------------------------------------------------------------------------
+
+class Annotated extends Schema.TaggedError<Annotated>()(
+  "Annotated",
+  { secret: Schema.String },
+  HttpApiSchema.annotations({ status: 409 })
+) {}
+class NotAnnotated extends Schema.TaggedError<NotAnnotated>()("NotAnnotated", {}) {}
+class Success extends Schema.TaggedError<Success>()("Success", {}, HttpApiSchema.annotations({ status: 201 })) {}
+class Speechless extends Data.TaggedError("Speechless")<{}> {
+  [HttpServerRespondable.symbol]() {
+    return Effect.fail(this)
+  }
+}
+class Explosive extends Data.TaggedError("Explosive")<{}> {
+  [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
+    throw this
+  }
+}
+
+const standard = ExceptionHandlers.standard()
+const aRequest = (headers: Record<string, string> = {}) =>
+  HttpServerRequest.fromWeb(new Request("http://localhost/", { headers }))
+const requestError = (cause: unknown, headers?: Record<string, string>) =>
+  new HttpServerError.RequestError({ request: aRequest(headers), reason: "Decode", cause })
+const multipart = (reason: Multipart.MultipartError["reason"]) => new Multipart.MultipartError({ reason, cause: "x" })
+const problem = (reply: Reply) => {
+  assert.strictEqual(reply.headers["content-type"], "application/problem+json")
+  assert.strictEqual(reply.headers["cache-control"], "no-store")
+  return JSON.parse(reply.body)
+}
+
+describe("ExceptionHandlers.standard", () => {
+  it.effect.each([
+    ["an HttpException", HttpException.conflict({ detail: "No" }), 409],
+    ["RouteNotFound", new HttpServerError.RouteNotFound({ request: aRequest() }), 404],
+    ["a RequestError", requestError(new Error("x")), 400],
+    ["a RequestError without a cause", requestError(undefined), 400],
+    ["JSON that is none", requestError(new SyntaxError("x"), { "content-type": "application/json" }), 400],
+    ["JSON of a vendor", requestError(new SyntaxError("x"), { "content-type": "application/x.y+json; a=b" }), 400],
+    ["JSON without a type", requestError(new SyntaxError("x")), 400],
+    ["what never said it was JSON", requestError(new SyntaxError("x"), { "content-type": "text/plain" }), 415],
+    ["too much content", requestError(new Error("maxBytes exceeded")), 413],
+    ["a form inside a RequestError", requestError(multipart("BodyTooLarge")), 413],
+    ["a file that is too large", multipart("FileTooLarge"), 413],
+    ["a field that is too large", multipart("FieldTooLarge"), 413],
+    ["too many parts", multipart("TooManyParts"), 413],
+    ["a form that is none", multipart("Parse"), 415],
+    ["an error with a status", new Annotated({ secret: "secret" }), 409],
+    ["HttpApiError.NotFound", new HttpApiError.NotFound(), 404],
+    ["HttpApiError.ServiceUnavailable", new HttpApiError.ServiceUnavailable(), 503],
+    ["HttpApiDecodeError", new HttpApiError.HttpApiDecodeError({ issues: [], message: "secret" }), 400],
+    ["NoSuchElementException", new Cause.NoSuchElementException("secret"), 404],
+    ["a refusal", new TrustedHost.UntrustedHost({ reason: "missing" }), 400]
+  ])("answers %s", ([, error, status]) =>
+    Effect.gen(function*() {
+      const reply = yield* send(apply(standard, failing(error)))
+      assert.deepStrictEqual([reply.status, problem(reply).status], [status, status])
+      assert.notInclude(reply.body, "secret")
+    }))
+
+  it.effect.each([
+    ["a tagged error", new Other()],
+    ["an error whose schema has no status", new NotAnnotated()],
+    ["an error whose status is none", new Success()],
+    ["trouble of the server with a form", multipart("InternalError")],
+    [
+      "a class that has an ast of another kind",
+      new (class {
+        static ast = undefined
+      })()
+    ],
+    ["a text", "RouteNotFound"],
+    ["a tag without the class", { _tag: "RouteNotFound" }],
+    ["a tag without the class", { _tag: "RequestError" }],
+    ["nothing", undefined]
+  ])("passes %s", ([, error]) =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Effect.provideService(
+        apply(standard, failing(error)),
+        HttpServerRequest.HttpServerRequest,
+        aRequest()
+      ))
+      assert.isTrue(exit._tag === "Failure" && exit.cause._tag === "Fail" && exit.cause.error === error)
+    }))
+
+  it.effect("a form that is malformed is 400", () =>
+    Effect.gen(function*() {
+      const headers = { "content-type": "multipart/form-data; boundary=b" }
+      assert.strictEqual((yield* send(apply(standard, failing(multipart("Parse"))), { headers })).status, 400)
+    }))
+
+  it.effect("a Respondable and a response are what they are", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* said(apply(standard, failing(new Teapot()))), [418, "short and stout"])
+      const redirect = HttpServerResponse.redirect("/elsewhere")
+      assert.strictEqual((yield* send(apply(standard, failing(redirect)))).headers.location, "/elsewhere")
+    }))
+
+  it.effect.each([["fails", new Speechless()], ["throws", new Explosive()]])(
+    "a Respondable that %s as it renders is answered",
+    ([, error]) =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual(yield* answered(said(apply(standard, failing(error)))), [500, ""])
+        const status = ExceptionHandlers.concat(standard, ExceptionHandlers.byStatus(418, says("")))
+        assert.deepStrictEqual(yield* answered(said(apply(status, failing(error)))), [500, ""])
+      })
+  )
+
+  it.effect("a failure whose response cannot be sent is answered", () =>
+    Effect.gen(function*() {
+      const bad = HttpServerResponse.empty({ status: 400, headers: { "x-a": "a\r\nb: c" } })
+      assert.deepStrictEqual(yield* answered(said(apply(standard, failing(bad)))), [500, ""])
+    }))
+
+  describe("a refusal further in", () => {
+    const refused = (error: object, handlers: ExceptionHandlers.Any) =>
+      send(apply(
+        Stack.make(
+          mark("outer"),
+          handlers as typeof standard,
+          mark("inner "),
+          Middleware.make({ name: "Refusing", request: () => Middleware.Refuse(error) })
+        ),
+        HttpServerResponse.empty()
+      ))
+
+    it.effect.each<readonly [string, object, ExceptionHandlers.Any, number]>([
+      ["which it answers", new Annotated({ secret: "" }), standard, 409],
+      ["which knows its response", new Teapot(), standard, 418],
+      ["which it passes", new Other(), standard, 500],
+      ["which throws as it renders", new Explosive(), standard, 500],
+      ["by status", new Teapot(), ExceptionHandlers.byStatus(418, says("", 444)), 444],
+      ["by another status", new Teapot(), ExceptionHandlers.byStatus(419, says("", 444)), 418],
+      ["by status, of what throws", new Explosive(), ExceptionHandlers.byStatus(500, says("", 444)), 444],
+      ["by another status, of what throws", new Explosive(), ExceptionHandlers.byStatus(501, says("", 444)), 500]
+    ])("%s has the edits of all", ([, error, handlers, status]) =>
+      Effect.gen(function*() {
+        // one error serves many requests
+        for (const _ of [1, 2]) {
+          const reply = yield* answered(refused(error, handlers))
+          assert.deepStrictEqual([reply.status, reply.headers["x-order"]], [status, "inner outer"])
+        }
+      }))
+  })
+
+  it.effect("of defects, answers what a client is to blame for", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* send(apply(standard, Effect.die(requestError(new SyntaxError("x")))))).status, 400)
+      assert.strictEqual((yield* send(apply(standard, Effect.die(multipart("FileTooLarge"))))).status, 413)
+      const exit = yield* Effect.exit(Effect.provideService(
+        apply(standard, Effect.die(new Annotated({ secret: "" }))),
+        HttpServerRequest.HttpServerRequest,
+        aRequest()
+      ))
+      assert.isTrue(exit._tag === "Failure" && Cause.isDieType(exit.cause))
+    }))
+
+  it.effect("what is handled is not logged as a failure", () =>
+    Effect.gen(function*() {
+      const logged = (app: App) =>
+        Effect.gen(function*() {
+          const causes: Array<boolean> = []
+          const logger = Logger.make(({ cause }) => void causes.push(!Cause.isEmpty(cause)))
+          const runtime = yield* Effect.provide(Effect.runtime<never>(), Logger.replace(Logger.defaultLogger, logger))
+          const handler = HttpApp.toWebHandlerRuntime(runtime)(app as HttpApp.Default, HttpMiddleware.logger)
+          yield* Effect.promise(() => handler(new Request("http://localhost/")))
+          return causes
+        })
+      assert.deepStrictEqual(yield* logged(failing(HttpException.notFound())), [true])
+      assert.deepStrictEqual(yield* logged(apply(standard, failing(HttpException.notFound()))), [false])
+      assert.deepStrictEqual(yield* logged(apply(standard, failing(new Other()))), [true])
+    }))
+})
+
+describe("a ParseError", () => {
+  const Shape = Schema.Struct({
+    id: Schema.NumberFromString,
+    "a/b": Schema.optional(Schema.Struct({ "~": Schema.Number }))
+  })
+  const decode = Schema.decodeUnknown(Shape, { errors: "all" })
+  const body = HttpServerRequest.schemaBodyJson(Shape, { errors: "all" })
+  const parse = (input: unknown) => apply(standard, Effect.as(decode(input), HttpServerResponse.empty()))
+  const post: Init = { method: "POST", headers: { "content-type": "application/json" } }
+
+  it.effect("says which paths, and nothing of the values", () =>
+    Effect.gen(function*() {
+      const reply = yield* send(parse({ id: "secret", "a/b": { "~": "secret" } }))
+      assert.strictEqual(reply.status, 400)
+      assert.deepStrictEqual(problem(reply), {
+        title: "Bad Request",
+        status: 400,
+        detail: "The request does not have the expected shape",
+        errors: [{ pointer: "#/id", reason: "invalid" }, { pointer: "#/a~1b/~0", reason: "invalid" }]
+      })
+      assert.deepStrictEqual(problem(yield* send(parse({}))).errors, [{ pointer: "#/id", reason: "missing" }])
+      assert.deepStrictEqual(problem(yield* send(parse("secret"))).errors, [{ pointer: "#", reason: "invalid" }])
+    }))
+
+  it.effect("of content is 422, of the rest 400", () =>
+    Effect.gen(function*() {
+      const status = (app: Effect.Effect<unknown, unknown, any>, init: Init) =>
+        Effect.map(
+          send(apply(standard, Effect.as(app, HttpServerResponse.empty()) as App), {
+            path: "/notes/x?id=%C3%BC+%2B",
+            ...init
+          }),
+          (reply) => reply.status
+        )
+      assert.strictEqual(yield* status(body, { ...post, body: "{\"id\":true}" }), 422)
+      assert.strictEqual(yield* status(body, { ...post, body: "{}" }), 422)
+      assert.strictEqual(yield* status(body, { ...post, body: "7" }), 422)
+      assert.strictEqual(yield* status(body, { ...post, body: "{" }), 400)
+      // read from the head of a request that has content
+      assert.strictEqual(yield* status(decode({ id: "x" }), { ...post, body: "{}" }), 400)
+      assert.strictEqual(yield* status(decode({ id: ["x", "ü +"] }), { ...post, body: "{}" }), 400)
+      assert.strictEqual(yield* status(decode({ id: "other" }), { ...post, body: "{}" }), 422)
+      const fields = HttpServerRequest.schemaHeaders(Schema.Struct({ "x-a": Schema.String }))
+      assert.strictEqual(yield* status(fields, { ...post, body: "{}" }), 400)
+      const cookies = HttpServerRequest.schemaCookies(Schema.Struct({ a: Schema.String }))
+      assert.strictEqual(yield* status(cookies, { ...post, headers: { cookie: "b=c" }, body: "{}" }), 400)
+      // no content
+      assert.strictEqual(yield* status(decode({ id: "other" }), {}), 400)
+      assert.strictEqual(yield* status(decode({ id: "other" }), { path: "/%", ...post, body: "{}" }), 422)
+    }))
+})
+
+// --- 405 -------------------------------------------------------------------------------------------------------------
+
+describe("a path that has other methods is 405 with Allow", () => {
+  const ok = HttpServerResponse.text("ok")
+  const inner = HttpRouter.empty.pipe(HttpRouter.put("/deep/:id", ok))
+  const router = HttpRouter.empty.pipe(
+    HttpRouter.get("/notes", ok),
+    HttpRouter.post("/notes", ok),
+    HttpRouter.del("/notes/:id", ok),
+    HttpRouter.prefixAll("/api"),
+    HttpRouter.mountApp("/mounted", inner),
+    HttpRouter.mountApp("/whole", HttpRouter.empty.pipe(HttpRouter.patch("/whole/x", ok)), { includePrefix: true }),
+    HttpRouter.mountApp("/foreign", Effect.fail(new HttpServerError.RouteNotFound({ request: aRequest() })))
+  )
+  const expect = (app: App, method: string, path: string, status: number, allow?: string) =>
+    Effect.map(
+      send(app, { method, path }),
+      (reply) =>
+        assert.deepStrictEqual([method, path, reply.status, reply.headers.allow], [method, path, status, allow])
+    )
+
+  it.effect("of an HttpRouter", () =>
+    Effect.gen(function*() {
+      const app = router.pipe(standard) as App
+      yield* expect(app, "GET", "/api/notes", 200)
+      yield* expect(app, "HEAD", "/api/notes", 200)
+      yield* expect(app, "PUT", "/api/notes", 405, "GET, HEAD, POST")
+      yield* expect(app, "PUT", "/api/notes?a=b", 405, "GET, HEAD, POST")
+      yield* expect(app, "OPTIONS", "/api/notes/7", 405, "DELETE")
+      yield* expect(app, "PURGE", "/api/notes/7", 405, "DELETE")
+      yield* expect(app, "GET", "/nowhere", 404)
+      yield* expect(app, "GET", "/mounted/deep/1?a", 405, "PUT")
+      yield* expect(app, "GET", "/mounted", 404)
+      yield* expect(app, "GET", "/mounteddeep/1", 404)
+      yield* expect(app, "GET", "/whole/x", 405, "PATCH")
+      yield* expect(app, "GET", "/foreign/x", 404)
+    }))
+
+  it.effect("has a body that says so, and no other", () =>
+    Effect.gen(function*() {
+      const reply = yield* send(router.pipe(standard) as App, { method: "PUT", path: "/api/notes" })
+      assert.deepStrictEqual(problem(reply), { title: "Method Not Allowed", status: 405 })
+    }))
+
+  it.effect("by the router's own options", () =>
+    Effect.gen(function*() {
+      const app = (config: Parameters<typeof HttpRouter.withRouterConfig>[1]) =>
+        HttpRouter.withRouterConfig(HttpRouter.empty.pipe(HttpRouter.get("/Notes", ok), standard), config) as App
+      yield* expect(app({}), "PUT", "/notes", 405, "GET, HEAD")
+      yield* expect(app({ caseSensitive: true }), "PUT", "/notes", 404)
+    }))
+
+  it.effect("through what stands between", () =>
+    Effect.gen(function*() {
+      const around = Middleware.dispatch("Around", (_, next) => next)
+      const maybe = Middleware.when(() => true, Middleware.dispatch("Maybe", (_, next) => next))
+      const handlers = [standard, mark("inner"), around, maybe] as const
+      yield* expect(
+        router.pipe(Stack.make(mark("outer"), ...handlers)) as App,
+        "PUT",
+        "/api/notes",
+        405,
+        "GET, HEAD, POST"
+      )
+      yield* expect(router.pipe(mark("inner"), standard) as App, "PUT", "/api/notes", 405, "GET, HEAD, POST")
+      yield* expect(
+        router.pipe(Middleware.when(() => true, Stack.make(standard))) as App,
+        "PUT",
+        "/api/notes",
+        405,
+        "GET, HEAD, POST"
+      )
+      // an Effect that is made of a router does not tell
+      yield* expect(router.pipe(Effect.tap(Effect.void), standard) as App, "PUT", "/api/notes", 404)
+    }))
+
+  it.effect("is not what a handler of that path fails with", () =>
+    Effect.gen(function*() {
+      const lost = new HttpServerError.RouteNotFound({ request: aRequest() })
+      const app = HttpRouter.empty.pipe(HttpRouter.get("/", Effect.fail(lost)), HttpRouter.post("/", ok), standard)
+      yield* expect(app as App, "GET", "/", 404)
+      yield* expect(app as App, "HEAD", "/", 404)
+      yield* expect(app as App, "PUT", "/", 405, "GET, HEAD, POST")
+      const head = HttpRouter.empty.pipe(HttpRouter.head("/", ok), standard)
+      yield* expect(head as App, "GET", "/", 405, "HEAD")
+    }))
+
+  it.effect("by status, it is 405 too", () =>
+    Effect.gen(function*() {
+      const handlers = ExceptionHandlers.byStatus(405, (_, __, { headers }) => HttpServerResponse.text(headers.allow!))
+      assert.deepStrictEqual(yield* said(router.pipe(handlers) as App, { method: "PUT", path: "/api/notes" }), [
+        200,
+        "GET, HEAD, POST"
+      ])
+    }))
+
+  it.scoped("of Stack.serveRouter", () =>
+    Effect.gen(function*() {
+      const routes = Layer.mergeAll(
+        HttpLayerRouter.add("GET", "/notes", ok),
+        HttpLayerRouter.addAll([HttpLayerRouter.route("POST", "/notes", ok)]),
+        HttpLayerRouter.addAll([HttpLayerRouter.route("PUT", "/a", ok)], { prefix: "/one" }),
+        HttpLayerRouter.use((router) => router.prefixed("/two/").add("PATCH", "/", ok)),
+        HttpLayerRouter.use((router) => router.prefixed("/inner").prefixed("/outer").add("DELETE", "/a", ok)),
+        HttpLayerRouter.add("*", "/all", ok)
+      )
+      const port = yield* listen(Stack.serveRouter(routes, standard))
+      const cases = [
+        ["GET", "/notes", 200, undefined],
+        ["DELETE", "/notes", 405, "GET, HEAD, POST"],
+        ["GET", "/one/a", 405, "PUT"],
+        ["GET", "/two", 405, "PATCH"],
+        ["GET", "/outer/inner/a", 405, "DELETE"],
+        ["PATCH", "/all", 200, undefined],
+        ["GET", "/nowhere", 404, undefined]
+      ] as const
+      for (const [method, path, status, allow] of cases) {
+        const reply = yield* request(port, { method, path })
+        assert.deepStrictEqual([path, reply.status, reply.headers.allow], [path, status, allow])
+      }
+    }))
+
+  it.scoped("of Stack.httpApi, where what the api declares is left to it", () =>
+    Effect.gen(function*() {
+      class Missing extends Schema.TaggedError<Missing>()(
+        "Missing",
+        { id: Schema.Number },
+        HttpApiSchema.annotations({ status: 404 })
+      ) {}
+      const api = HttpApi.make("api").add(
+        HttpApiGroup.make("notes").add(
+          HttpApiEndpoint.get("read", "/notes/:id").setPath(Schema.Struct({ id: Schema.NumberFromString }))
+            .addSuccess(Schema.String).addError(Missing)
+        ).add(HttpApiEndpoint.put("write", "/notes/:id").setPayload(Schema.Struct({ text: Schema.String })))
+      )
+      const live = HttpApiBuilder.api(api).pipe(Layer.provide(HttpApiBuilder.group(api, "notes", (handlers) =>
+        handlers.handle("read", ({ path }) =>
+          Effect.fail(new Missing(path))).handle("write", () =>
+            Effect.void))))
+      const port = yield* listen(
+        HttpApiBuilder.serve().pipe(
+          Layer.provide([live, Stack.httpApi(standard)]),
+          Layer.provide(Layer.mergeAll(HttpServer.layerContext, NodeContext.layer))
+        )
+      )
+      const found = yield* request(port, { path: "/notes/7" })
+      assert.deepStrictEqual([found.status, JSON.parse(found.body)], [404, { _tag: "Missing", id: 7 }])
+      const not = yield* request(port, { method: "DELETE", path: "/notes/7" })
+      assert.deepStrictEqual([not.status, not.headers.allow], [405, "GET, HEAD, PUT"])
+      assert.strictEqual((yield* request(port, { path: "/nowhere" })).status, 404)
+      const decoded = yield* request(port, { path: "/notes/x" })
+      assert.deepStrictEqual([decoded.status, JSON.parse(decoded.body)._tag], [400, "HttpApiDecodeError"])
+      // a body that is no JSON is a defect to the api
+      const headers = { "content-type": "application/json" }
+      const broken = yield* request(port, { method: "PUT", path: "/notes/7", headers, body: "{" })
+      assert.deepStrictEqual([broken.status, problem(broken).detail], [400, "The request could not be read"])
+    }))
 })

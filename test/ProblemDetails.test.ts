@@ -1,7 +1,8 @@
+import { HttpApiSchema, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import { ProblemDetails } from "effect-middleware"
-import { send } from "./utils/TestApp.js"
+import { Effect, Either, FastCheck, Schema, Stream } from "effect"
+import { ExceptionHandlers, HttpException, Middleware, ProblemDetails, RequestId, Stack } from "effect-middleware"
+import { listen, mounts, request, send } from "./utils/TestApp.js"
 
 describe("ProblemDetails", () => {
   it.effect("is a problem by its media type, and is not stored", () =>
@@ -55,5 +56,327 @@ describe("ProblemDetails", () => {
       () => ProblemDetails.toResponse({ status: 400, extensions: { [name]: 1 } }),
       `"${name}" is a member of every problem`
     )
+  })
+})
+
+// --- schemas ---------------------------------------------------------------------------------------------------------
+
+describe("ProblemDetails.schema", () => {
+  const decode = Schema.decodeUnknownEither(ProblemDetails.schema)
+
+  it.each<[unknown, ProblemDetails.Received]>([
+    [{}, { type: "about:blank", extensions: {} }],
+    [
+      { type: "a:b", title: "A", status: 400, detail: "B", instance: "/c", more: [1], status2: 1 },
+      { type: "a:b", title: "A", status: 400, detail: "B", instance: "/c", extensions: { more: [1], status2: 1 } }
+    ],
+    // RFC 9457 section 3.1: what is of another type is ignored
+    [{ type: 1, title: null, status: "400", detail: [], instance: {} }, { type: "about:blank", extensions: {} }]
+  ])("reads %j", (json, received) => {
+    assert.deepStrictEqual(Either.getOrThrow(decode(json)), received)
+  })
+
+  it.each([[null], ["text"], [[]], [1]])("fails on %j", (json) => {
+    assert.isTrue(Either.isLeft(decode(json)))
+  })
+
+  it("reads what `toJson` says", () => {
+    const problem = { status: 409, title: "T", detail: "D", extensions: { a: 1 } }
+    assert.deepStrictEqual(
+      Either.getOrThrow(decode(JSON.parse(JSON.stringify(ProblemDetails.toJson(problem))))),
+      { type: "about:blank", ...problem }
+    )
+    assert.deepStrictEqual(
+      Schema.encodeSync(ProblemDetails.schema)({ type: "a:b", status: 409, extensions: { a: 1 } }),
+      { type: "a:b", status: 409, a: 1 }
+    )
+  })
+})
+
+describe("ProblemDetails.error", () => {
+  class Missing extends Schema.TaggedError<Missing>()(
+    "Missing",
+    { id: Schema.NumberFromString },
+    HttpApiSchema.annotations({ status: 404 })
+  ) {}
+  class Taken extends Schema.TaggedError<Taken>()("Taken", { detail: Schema.String }) {}
+
+  it("has the status of the annotation, and the fields as extensions", () => {
+    const schema = ProblemDetails.error(Missing, { detail: "Not here" })
+    const json = { type: undefined, title: "Not Found", status: 404, detail: "Not here", instance: undefined }
+    assert.deepStrictEqual(Schema.encodeSync(schema)(new Missing({ id: 7 })), { ...json, _tag: "Missing", id: "7" })
+    assert.deepStrictEqual(Schema.decodeSync(schema)({ ...json, _tag: "Missing", id: "7" }), new Missing({ id: 7 }))
+    assert.isTrue(Either.isLeft(Schema.decodeEither(schema)(json)))
+    assert.deepStrictEqual(
+      [HttpApiSchema.getStatusErrorAST(schema.ast), HttpApiSchema.getEncoding(schema.ast).contentType],
+      [404, "application/problem+json"]
+    )
+  })
+
+  it("says what it is told to", () => {
+    const schema = ProblemDetails.error(Missing, {
+      status: 410,
+      type: "a:b",
+      title: "T",
+      instance: "/i",
+      detail: ({ id }) => `No ${id}`
+    })
+    assert.deepStrictEqual(Schema.encodeSync(schema)(new Missing({ id: 7 })), {
+      type: "a:b",
+      title: "T",
+      status: 410,
+      detail: "No 7",
+      instance: "/i",
+      _tag: "Missing",
+      id: "7"
+    })
+  })
+
+  it("throws on a status that is none, and on a field that is a member", () => {
+    assert.throws(() => ProblemDetails.error(Missing, { status: 200 }), /is not an error/)
+    assert.throws(
+      () => ProblemDetails.error(Taken),
+      /the error has a field "detail", which is a member of every problem/
+    )
+  })
+})
+
+// --- negotiation -----------------------------------------------------------------------------------------------------
+
+describe("ProblemDetails.policy", () => {
+  const form = ProblemDetails.policy()
+
+  it.each<[string | undefined, ProblemDetails.Form]>([
+    [undefined, "json"],
+    ["", "json"],
+    ["*/*", "json"],
+    ["application/problem+json", "json"],
+    ["application/json", "json"],
+    ["application/*", "json"],
+    ["APPLICATION/JSON", "json"],
+    ["text/plain", "text"],
+    ["text/html", "html"],
+    ["Text/HTML", "html"],
+    ["text/*", "text"],
+    ["text/html;level=1", "html"],
+    ["image/png", "json"],
+    // browsers, and what scripts in them send
+    ["text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", "html"],
+    ["application/json, text/plain, */*", "json"],
+    ["text/html, */*", "html"],
+    // weights
+    ["text/html;q=0.5, text/plain;q=0.6", "text"],
+    ["text/html;q=0.5, application/json;q=0.4", "html"],
+    ["text/html; Q = 0.5 , application/json; q=0.501", "json"],
+    ["text/html;q=0.001, application/json;q=0", "html"],
+    ["application/problem+json;q=0.1, application/json;q=0.9, text/html;q=0.5", "json"],
+    ["application/problem+json;q=0, application/json;q=0, */*", "text"],
+    ["text/*;q=0, */*;q=0.1", "json"],
+    ["*/*;q=0.5, text/html;q=0.5", "html"],
+    // the most exact range counts, wherever it stands
+    ["*/*, application/json;q=0.1, application/problem+json;q=0.1", "text"],
+    ["text/html;q=0, text/html", "json"],
+    // all of it refused: the error is told all the same
+    ["*/*;q=0", "json"],
+    ["text/html;q=0", "json"],
+    // malformed ranges are not there
+    ["text/html;q=2, text/plain;q=0.1", "text"],
+    ["text/html;q=0.1234, text/plain;q=0.1", "text"],
+    ["text/html;q=, text/plain;q=0.1", "text"],
+    ["text/html;q=-1, text/plain;q=0.1", "text"],
+    ["text, text/plain;q=0.1", "text"],
+    ["*/html, text/plain;q=0.1", "text"],
+    ["te xt/html, text/plain;q=0.1", "text"],
+    [",,,text/html,,", "html"]
+  ])("%j gets %s", (accept, expected) => {
+    assert.strictEqual(form(accept), expected)
+  })
+
+  it("offers what it is told to, the first where nothing fits", () => {
+    const forms = ProblemDetails.policy({ forms: ["html", "text"] })
+    assert.deepStrictEqual(["*/*", undefined, "application/json", "text/plain", "text/*"].map(forms), [
+      "html",
+      "html",
+      "html",
+      "text",
+      "html"
+    ])
+    assert.strictEqual(ProblemDetails.policy({ forms: ["text"] })("text/html"), "text")
+    assert.throws(() => ProblemDetails.policy({ forms: [] }), /forms is empty: list at least "json"/)
+  })
+
+  it.prop("whatever the client says, there is a form", [FastCheck.string()], ([accept]) => {
+    assert.include(["json", "text", "html"], form(accept))
+  })
+})
+
+describe("ProblemDetails.middleware", () => {
+  const negotiated = Stack.make(RequestId.middleware({ generate: () => "one" }), ProblemDetails.middleware())
+  const hostile = "<script>alert('1')</script>\"&"
+  const failing = Effect.fail(HttpException.notFound({ detail: hostile, extensions: { a: 1 } }))
+  const html = { headers: { accept: "text/html" } }
+  const text = { headers: { accept: "text/plain" } }
+
+  it.effect("adds the identifier to the JSON", () =>
+    Effect.gen(function*() {
+      const reply = yield* send(negotiated(failing))
+      assert.deepStrictEqual(
+        [reply.headers["content-type"], reply.headers.vary, reply.headers["cache-control"]],
+        ["application/problem+json", "accept", "no-store"]
+      )
+      assert.deepStrictEqual(JSON.parse(reply.body), {
+        title: "Not Found",
+        status: 404,
+        detail: hostile,
+        a: 1,
+        requestId: "one"
+      })
+    }))
+
+  it.effect("says it in text", () =>
+    Effect.gen(function*() {
+      const reply = yield* send(negotiated(failing), text)
+      assert.deepStrictEqual([reply.status, reply.headers["content-type"]], [404, "text/plain; charset=utf-8"])
+      assert.strictEqual(reply.body, `404 Not Found\n\n${hostile}\n\nRequest one\n`)
+      assert.strictEqual(reply.headers["content-length"] ?? String(reply.body.length), String(reply.body.length))
+    }))
+
+  it.effect("says it in HTML, in which nothing is markup that was not", () =>
+    Effect.gen(function*() {
+      const reply = yield* send(negotiated(failing), html)
+      assert.deepStrictEqual([reply.status, reply.headers["content-type"]], [404, "text/html; charset=utf-8"])
+      assert.strictEqual(reply.headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'")
+      assert.include(reply.body, "<title>404 Not Found</title>")
+      assert.include(
+        reply.body,
+        "<h1>404 Not Found</h1>\n<p>&#60;script&#62;alert(&#39;1&#39;)&#60;/script&#62;&#34;&#38;</p>"
+      )
+      assert.include(reply.body, "<p>Request one</p>")
+      assert.notMatch(reply.body, /<(?:script|link|img)|src=|href=/)
+    }))
+
+  it.effect("keeps the fields of the response", () =>
+    Effect.gen(function*() {
+      const reply = yield* send(
+        negotiated(Effect.fail(HttpException.serviceUnavailable({
+          headers: {
+            "retry-after": "1",
+            "cache-control": "max-age=1",
+            "vary": "origin",
+            "content-security-policy": "sandbox"
+          }
+        }))),
+        html
+      )
+      assert.deepStrictEqual(
+        ["retry-after", "cache-control", "vary", "content-security-policy"].map((name) => reply.headers[name]),
+        ["1", "max-age=1", "origin, accept", "sandbox"]
+      )
+    }))
+
+  it.effect("without RequestId, and with another name for it, or none", () =>
+    Effect.gen(function*() {
+      const id = RequestId.middleware({ generate: () => "one" })
+      assert.notProperty(JSON.parse((yield* send(ProblemDetails.middleware()(failing))).body), "requestId")
+      assert.notInclude((yield* send(ProblemDetails.middleware()(failing), text)).body, "Request")
+      const named = Stack.make(id, ProblemDetails.middleware({ requestId: "trace" }))
+      assert.strictEqual(JSON.parse((yield* send(named(failing))).body).trace, "one")
+      const none = Stack.make(id, ProblemDetails.middleware({ requestId: false }))
+      assert.notInclude((yield* send(none(failing))).body, "one")
+      assert.notInclude((yield* send(none(failing), text)).body, "one")
+      assert.throws(() => ProblemDetails.middleware({ requestId: "status" }), /which every problem has; name another/)
+    }))
+
+  it.effect("leaves a member that the handler has set", () =>
+    Effect.gen(function*() {
+      const failure = Effect.fail(HttpException.notFound({ extensions: { requestId: "mine" } }))
+      assert.strictEqual(JSON.parse((yield* send(negotiated(failure))).body).requestId, "mine")
+    }))
+
+  const problem = ProblemDetails.toResponse({ status: 404 })
+  it.effect.each<readonly [string, HttpServerResponse.HttpServerResponse]>([
+    ["a success", HttpServerResponse.text("{}", { contentType: "application/problem+json" })],
+    ["a redirect", HttpServerResponse.redirect("/a")],
+    ["an error of another type", HttpServerResponse.text("{}", { status: 404, contentType: "application/json" })],
+    [
+      "a type that only begins so",
+      HttpServerResponse.text("{}", { status: 404, contentType: "application/problem+jsonx" })
+    ],
+    ["an encoded one", HttpServerResponse.setHeader(problem, "content-encoding", "gzip")],
+    ["JSON that is none", HttpServerResponse.text("{", { status: 404, contentType: "application/problem+json" })],
+    ["JSON that is no object", HttpServerResponse.text("[]", { status: 404, contentType: "application/problem+json" })],
+    [
+      "a stream",
+      HttpServerResponse.stream(Stream.make(new Uint8Array([123, 125])), {
+        status: 404,
+        contentType: "application/problem+json"
+      })
+    ]
+  ])("leaves %s as it is", ([, response]) =>
+    Effect.gen(function*() {
+      const [bare, reply] = [yield* send(response), yield* send(ProblemDetails.middleware()(response), html)]
+      assert.deepStrictEqual(reply, bare)
+    }))
+
+  it.effect("takes a problem whatever the spelling of its type", () =>
+    Effect.gen(function*() {
+      const response = HttpServerResponse.text("{\"title\":1,\"detail\":2}", {
+        status: 404,
+        contentType: "Application/Problem+JSON ; charset=utf-8"
+      })
+      assert.strictEqual((yield* send(negotiated(response), text)).body, "404 Not Found\n\nRequest one\n")
+    }))
+
+  it.effect("fills an error without a body, unless told not to", () =>
+    Effect.gen(function*() {
+      const filled = yield* send(negotiated(Effect.die("secret")))
+      assert.deepStrictEqual(
+        [filled.status, filled.headers["cache-control"], JSON.parse(filled.body)],
+        [500, "no-store", { title: "Internal Server Error", status: 500, requestId: "one" }]
+      )
+      const empty = HttpServerResponse.empty({ status: 410, headers: { "cache-control": "max-age=1" } })
+      assert.strictEqual((yield* send(negotiated(empty), text)).body, "410 Gone\n\nRequest one\n")
+      assert.strictEqual((yield* send(negotiated(empty))).headers["cache-control"], "max-age=1")
+      assert.deepStrictEqual(
+        JSON.parse((yield* send(ProblemDetails.middleware()(empty))).body),
+        { title: "Gone", status: 410 }
+      )
+      assert.strictEqual((yield* send(ProblemDetails.middleware({ fill: false })(empty), text)).body, "")
+    }))
+
+  it.scoped("a HEAD, a 204 and a 304 have no body", () =>
+    Effect.gen(function*() {
+      const port = yield* listen(Stack.serve(
+        Effect.fail(HttpException.notFound()),
+        Stack.make(negotiated, ExceptionHandlers.standard())
+      ))
+      for (const init of [{}, text, html]) {
+        const get = yield* request(port, init)
+        const head = yield* request(port, { ...init, method: "HEAD" })
+        assert.deepStrictEqual([head.status, head.body], [404, ""])
+        assert.deepStrictEqual(
+          [head.headers["content-type"], head.headers["content-length"]],
+          [get.headers["content-type"], get.headers["content-length"]]
+        )
+      }
+      for (const status of [204, 304]) {
+        const { body } = yield* send(negotiated(HttpServerResponse.empty({ status })), text)
+        assert.strictEqual(body, "")
+      }
+    }))
+
+  describe.each(mounts)("in $name", ({ mount }) => {
+    it.scoped("negotiates what a failure is answered with, and a refusal further in", () =>
+      Effect.gen(function*() {
+        const refusing = Middleware.make({
+          name: "Refusing",
+          request: ({ request: { headers } }) =>
+            headers["x-refuse"] === undefined ? undefined : Middleware.Refuse(HttpException.forbidden())
+        })
+        const ask = yield* mount(failing, Stack.make(negotiated, refusing))
+        assert.match((yield* ask(text)).body, /^404 Not Found\n\n<script>/)
+        const refused = yield* ask({ headers: { ...text.headers, "x-refuse": "1" } })
+        assert.deepStrictEqual([refused.status, refused.body], [403, "403 Forbidden\n\nRequest one\n"])
+      }))
   })
 })

@@ -2,16 +2,19 @@
  * What a stack costs, in operations of the interpreter and in sets of fiber
  * references: numbers of the code, the same on every machine.
  */
-import { HttpRouter, HttpServerResponse } from "@effect/platform"
+import { HttpApiError, HttpRouter, HttpServerResponse } from "@effect/platform"
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Effect, Tracer } from "effect"
+import { Data, Effect, Tracer } from "effect"
 import {
   AccessLog,
   Cors,
+  ExceptionHandlers,
   Forwarded,
   Hsts,
+  HttpException,
   Metrics,
   Middleware,
+  ProblemDetails,
   RequestId,
   ServerTiming,
   Telemetry,
@@ -132,6 +135,17 @@ const preflight: Init = {
   headers: { ...crossOrigin.headers, "access-control-request-method": "PUT" }
 }
 
+class Tagged extends Data.TaggedError("Tagged")<{}> {}
+const handling = stackOf(
+  RequestId.middleware(),
+  ProblemDetails.middleware(),
+  ExceptionHandlers.concat(
+    ExceptionHandlers.standard(),
+    ExceptionHandlers.byTag({ Tagged: () => ProblemDetails.toResponse({ status: 409 }) }),
+    ExceptionHandlers.byClass(RangeError, () => ProblemDetails.toResponse({ status: 416 }))
+  )
+)
+
 type Name = keyof typeof stacks
 const names = Object.keys(stacks) as ReadonlyArray<Name>
 
@@ -202,6 +216,33 @@ for (const mount of measured) {
           ...[bare, answer, preflighted].map(({ operations, sets }) => `${operations} / ${sets}`)
         ])
       }))
+
+    if (mount.handles) {
+      it.effect("a failure that is handled costs at most 1.3 times an answer", () =>
+        Effect.gen(function*() {
+          const costs: Array<readonly [name: string, cost: Cost]> = []
+          const measure = (name: string, app: App, init?: Init) =>
+            Effect.map(costOf(mount, handling, appOf(mount, app), init), (cost) => void costs.push([name, cost]))
+          yield* measure("an answer", HttpServerResponse.text("ok"))
+          yield* measure("by tag", Effect.fail(new Tagged()))
+          yield* measure("by class", Effect.fail(new RangeError()))
+          yield* measure("an HttpException", Effect.fail(HttpException.notFound()))
+          yield* measure("with a status", Effect.fail(new HttpApiError.NotFound()))
+          if (mount.router !== "outside") {
+            yield* measure("404", HttpServerResponse.empty(), { path: "/nowhere" })
+            yield* measure("405", HttpServerResponse.empty(), { method: "PATCH" })
+          }
+          const [[, answer]] = costs as [(typeof costs)[number]]
+          for (const [name, { operations, sets }] of costs) {
+            assert.isAtMost(operations, answer.operations * 1.3, name)
+            assert.isAtMost(sets, Math.ceil(answer.sets * 1.3), name)
+          }
+          table.push([
+            `${mount.name}, failures`,
+            ...costs.map(([name, cost]) => `${name} ${cost.operations} / ${cost.sets}`)
+          ])
+        }))
+    }
 
     it.effect("enters neither router nor handler when it refuses", () =>
       Effect.gen(function*() {

@@ -56,9 +56,16 @@ describe("the notes example", () => {
       const port = yield* start()
       const cases = [
         [{ path: "/notes/99" }, 404, "There is no note 99"],
-        [{ path: "/notes/x" }, 400, "The input does not have the expected shape"],
-        [{ path: "/notes", method: "POST", headers: json, body: "{" }, 400, "The body could not be read"],
-        [{ path: "/nothing" }, 404, "There is nothing here"],
+        [{ path: "/notes/x" }, 400, "The request does not have the expected shape"],
+        [{ path: "/notes?limit=x" }, 400, "The query does not have the expected shape"],
+        [{ path: "/notes", method: "POST", headers: json, body: "{" }, 400, "The request could not be read"],
+        [
+          { path: "/notes", method: "POST", headers: json, body: "{}" },
+          422,
+          "The request does not have the expected shape"
+        ],
+        [{ path: "/nothing" }, 404, undefined],
+        [{ path: "/notes", method: "PUT" }, 405, undefined],
         [{ path: "/notes", headers: { host: "evil.test" } }, 400, "The Host header names no host of this server"]
       ] as const
       for (const [init, status, detail] of cases) {
@@ -78,7 +85,9 @@ describe("the notes example", () => {
       })
       const port = yield* Effect.provide(start(), Logger.replace(Logger.defaultLogger, logger))
       const reply = yield* request(port, { path: "/broken" })
-      assert.deepStrictEqual([reply.status, reply.body], [500, ""])
+      const { requestId, ...problem } = JSON.parse(reply.body)
+      assert.deepStrictEqual([reply.status, problem], [500, { title: "Internal Server Error", status: 500 }])
+      assert.strictEqual(requestId, reply.headers["x-request-id"])
       assert.match(reply.headers["x-request-id"] ?? "", /^[0-9a-f-]{36}$/)
       assert.strictEqual(lines.length, 1)
       assert.match(lines[0]!, new RegExp(`^${reply.headers["x-request-id"]} .*the client is told nothing of it`))
@@ -155,15 +164,16 @@ describe("the notes example", () => {
     assert.strictEqual(
       Stack.describe(stack),
       `
-Forwarded                        → request  provides effect-middleware/Forwarded/Client
-│ RequestId                      → request  provides effect-middleware/RequestId  ← response
-│ │ AccessLog                    → request  provides effect-middleware/AccessLog/Fields  ← response
-│ │ │ ServerTiming               → request  provides effect-middleware/ServerTiming  ← response
-│ │ │ │ Cors                     → request  ← response
-│ │ │ │ │ LogDefects             ↔ wraps
-│ │ │ │ │ │ TrustedHost          → request
-│ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
-│ │ │ │ │ │ │ │ app`.slice(1)
+Forwarded                          → request  provides effect-middleware/Forwarded/Client
+│ RequestId                        → request  provides effect-middleware/RequestId  ← response
+│ │ AccessLog                      → request  provides effect-middleware/AccessLog/Fields  ← response
+│ │ │ ServerTiming                 → request  provides effect-middleware/ServerTiming  ← response
+│ │ │ │ ProblemDetails             ← response
+│ │ │ │ │ Cors                     → request  ← response
+│ │ │ │ │ │ LogDefects             ↔ wraps
+│ │ │ │ │ │ │ TrustedHost          → request
+│ │ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
+│ │ │ │ │ │ │ │ │ app`.slice(1)
     )
   })
 })

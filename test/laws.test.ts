@@ -26,11 +26,13 @@ import {
   HttpsRedirect,
   Metrics,
   Middleware,
+  ProblemDetails,
   RequestId,
   ServerTiming,
   Stack,
   Telemetry,
   TrustedHost,
+  Validate,
   WebSocket
 } from "effect-middleware"
 import {
@@ -67,6 +69,13 @@ const absentEffect = Middleware.make({
   name: "AbsentEffect",
   requestEffect: () => Effect.succeed(Middleware.Refuse(new Missing()))
 })
+class Search extends Validate.Query("test/Search")<Search>()(Schema.Struct({ q: Schema.optional(Schema.String) })) {}
+class LateSearch extends Validate.Query("test/LateSearch")<LateSearch>()(
+  Schema.Struct({
+    q: Schema.optional(Schema.String.pipe(Schema.filterEffect(() => Effect.delay(Effect.succeed(true), 0))))
+  })
+) {}
+class Version extends Validate.Headers("test/Version")<Version>()(Schema.Struct({ "x-version": Schema.String })) {}
 const asPlatform = (error: unknown) =>
   HttpServerRespondable.toResponseOrElse(error, HttpServerResponse.empty({ status: 500 }))
 
@@ -92,6 +101,20 @@ const subjects: ReadonlyArray<Subject> = [
   subject("after, of a response", () => Middleware.after("After", HttpServerResponse.setHeader("x-after", "1"))),
   subject("onError", () => Middleware.onError("OnError", asPlatform), { answers: true }),
   subject("ExceptionHandlers.byTag", () => ExceptionHandlers.byTag({ Missing: asPlatform })),
+  subject("ExceptionHandlers.byClass", () => ExceptionHandlers.byClass(Missing, asPlatform)),
+  subject(
+    "ExceptionHandlers.byPredicate",
+    () => ExceptionHandlers.byPredicate((e) => e instanceof Missing, asPlatform)
+  ),
+  subject("ExceptionHandlers.byStatus", () => ExceptionHandlers.byStatus([300, 399], (_, __, response) => response)),
+  subject("ExceptionHandlers.standard", () => ExceptionHandlers.standard(), { answers: true }),
+  subject("ProblemDetails", () => ProblemDetails.middleware()),
+  subject("Validate.Query", () => Search.middleware()),
+  subject("Validate.Query, of an Effect", () => LateSearch.middleware()),
+  subject("Validate.Headers", () => Version.middleware(), { allowed: { headers: { "x-version": "1" } } }),
+  subject("Validate.contentType", () => Validate.contentType(["application/*", "multipart/*", "text/*"]), {
+    allowed: { headers: { "content-type": "text/plain" } }
+  }),
   subject("when, met", () => Middleware.when(() => true, touch)),
   subject("when, not met", () => Middleware.when(() => false, absent)),
   subject("when, an Effect", () => Middleware.when(() => Effect.succeed(true), touchEffect)),

@@ -161,6 +161,13 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
     says: /MustHaveTag<"Missing">[^]*does not have the tag it stands under/
   },
   {
+    title: "A failure that is forgotten, where all have to be handled",
+    code: `ExceptionHandlers.exhaustive<NotFound | Busy | Error>()(
+  ExceptionHandlers.byTag({ NotFound: () => HttpServerResponse.empty({ status: 404 }) })
+)`,
+    says: /MustHandle<Error \| "Busy">[^]*these failures have no handler here/
+  },
+  {
     title: "An alternative that wraps its app",
     code: "Middleware.firstOf(\"First\", session, errors)",
     says: /'Wrapping' is not assignable to type 'PhaseMembers'/

@@ -5,6 +5,7 @@
 import type { HttpMiddleware } from "@effect/platform"
 import {
   Cookies,
+  FileSystem,
   HttpApi,
   HttpApiBuilder,
   HttpApiEndpoint,
@@ -24,6 +25,7 @@ import {
   Cause,
   Clock,
   Context,
+  Data,
   Deferred,
   Effect,
   Exit,
@@ -446,7 +448,49 @@ describe("a server", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("what leaves a client without an answer", () => {
+  const silent = (app: App) =>
+    Effect.map(Effect.exit(answered(send(app))), (exit) => Exit.isFailure(exit) ? "nothing" : exit.value.status)
+
+  it.effect("is a failure that throws as it renders; a bad field in an answer is not", () =>
+    Effect.gen(function*() {
+      class Explosive extends Data.TaggedError("Explosive")<{}> {
+        [HttpServerRespondable.symbol](): Effect.Effect<Response> {
+          throw new Error("while rendering")
+        }
+      }
+      const bad = HttpServerResponse.text("", { headers: { "x-a": "a\r\nb: c" } })
+      assert.strictEqual(yield* silent(Effect.fail(new Explosive())), "nothing")
+      assert.strictEqual(yield* silent(bad), 500)
+      // the response of a failure, on the other hand, is sent where nothing catches
+      assert.strictEqual(yield* silent(Effect.fail(bad)), "nothing")
+    }), 20_000)
+})
+
+describe("a body", () => {
+  it.scoped("that is too large says so in words", () =>
+    Effect.gen(function*() {
+      const said = yield* Deferred.make<unknown>()
+      const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ text }) => text).pipe(
+        HttpServerRequest.withMaxBodySize(Option.some(FileSystem.Size(1))),
+        Effect.tapError((error) => Deferred.succeed(said, error.cause)),
+        Effect.as(ok)
+      )
+      const port = yield* listen(HttpServer.serve(app))
+      yield* Effect.fork(Effect.ignore(Effect.sandbox(request(port, { method: "POST", body: "too much" }))))
+      const cause = yield* answered(Deferred.await(said))
+      assert.isTrue(cause instanceof Error && cause.message === "maxBytes exceeded")
+    }))
+})
+
 describe("a router", () => {
+  it("has its routes and mounts in sight", () => {
+    const router = HttpRouter.empty.pipe(HttpRouter.get("/a", ok), HttpRouter.mountApp("/b", ok))
+    assert.isTrue(HttpRouter.TypeId in router)
+    assert.deepStrictEqual([...router.routes].map(({ method, path }) => [method, path]), [["GET", "/a"]])
+    assert.deepStrictEqual([...router.mounts].map(([prefix]) => prefix), ["/b"])
+  })
+
   it.effect("copies the context for its handler, and puts back the one that was", () =>
     Effect.gen(function*() {
       const maps: Array<unknown> = []

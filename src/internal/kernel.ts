@@ -13,6 +13,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -46,6 +47,7 @@ import type {
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
 import { hasFailed, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
+import { allowed, inherit, isInApi } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -520,10 +522,12 @@ export const apply = (
     told: false
   }))
   const stack: Compiled = { frames, matters: wraps.length > 0 || phases.some(mayRespond), base }
+  // what wraps may ask what the app's router knows
+  const frameOf = (frame: Frame) => inherit(app, frameApp(stack, frame))
   for (let i = wraps.length - 1; i >= 0; i--) {
-    frames[i]!.next = phases[wraps[i]!]!.around!(frameApp(stack, frames[i + 1]!))
+    frames[i]!.next = phases[wraps[i]!]!.around!(frameOf(frames[i + 1]!))
   }
-  return frameApp(stack, frames[0]!)
+  return frameOf(frames[0]!)
 }
 
 /** The nearest run in this fiber that has not been left. Those of the same place that have are superseded. */
@@ -616,34 +620,61 @@ export const choose = (
     return Effect.flatMap(verdict, (verdict) => verdict ? onTrue : onFalse)
   })
 
+/** What a rescue is told of what failed. */
+export interface Failed {
+  readonly error: unknown
+  readonly defect: boolean
+  readonly request: HttpServerRequest.HttpServerRequest
+  /** For a route that was not found: which methods its path has, as the value of `Allow`, where that is known. */
+  readonly allow: () => string | undefined
+  /** Whether an `HttpApi` around it encodes the errors that it declares. */
+  readonly inApi: () => boolean
+}
+
+type Answer<E, R> = Option.Option<Effect.Effect<Response, E, R>>
+
 /**
- * Answers the typed failures for which `f` gives an effect. In a mount where the
- * response has already left (platform's `serve(middleware)`) nothing can be
- * handled: that is logged once, as an error, and the failure passes.
- *
- * @since 0.1.0
- * @category constructors
+ * Answers the failures for which `f` gives an effect, and the defects if asked
+ * to. In a mount where the response has already left (platform's
+ * `serve(middleware)`) nothing can be handled: that is logged once, as an error,
+ * and the failure passes.
  */
-export const rescue = <Handles, const Name extends string, E, R>(
+export const rescue = <Handles, const Name extends string, E, R, Members>(
   name: Name,
-  f: (
-    error: unknown,
-    request: HttpServerRequest.HttpServerRequest
-  ) => Option.Option<Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>>
-): Middleware<never, E, Exclude<R, HttpServerRequest.HttpServerRequest>, Handles, Name, Wrapping> => {
+  f: (failed: Failed) => Answer<E, R> | Effect.Effect<Answer<E, R>, E, R>,
+  members: Members,
+  defects = false
+): Middleware<never, E, Exclude<R, HttpServerRequest.HttpServerRequest>, Handles, Name, Members> => {
   let told = false
   const wrap = (app: ErasedApp): ErasedApp =>
-    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      Effect.catchAllCause(app, (cause): ErasedApp => {
+    Effect.withFiberRuntime((fiber) => {
+      const request = requestOf(fiber)
+      return Effect.catchAllCause(app, (cause): ErasedApp => {
         const failure = Cause.failureOption(cause)
-        const handled = Option.flatMap(failure, (error) => f(error, request))
-        if (handled._tag === "None") return Effect.failCause(cause)
-        if (!isAnswered(request)) return handled.value as ErasedApp
-        if (told) return Effect.failCause(cause)
-        told = true
-        return Effect.zipRight(tooLate(name), Effect.failCause(cause))
-      }))
-  return fromPhases(name, [{ name, around: wrap }], wrapping)
+        // a response in the place of a defect is what platform has to send
+        const defect = failure._tag === "None" && defects
+          ? Chunk.findFirst(Cause.defects(cause), (defect) => !HttpServerResponse.isServerResponse(defect))
+          : Option.none()
+        const found = failure._tag === "Some" ? failure : defect
+        if (found._tag === "None") return Effect.failCause(cause)
+        const settle = (answer: Answer<E, R>): ErasedApp => {
+          if (answer._tag === "None") return Effect.failCause(cause)
+          if (!isAnswered(request)) return answer.value as ErasedApp
+          if (told) return Effect.failCause(cause)
+          told = true
+          return Effect.zipRight(tooLate(name), Effect.failCause(cause))
+        }
+        const answer = f({
+          error: found.value,
+          defect: failure._tag === "None",
+          request,
+          allow: () => allowed(app, request, fiber),
+          inApi: () => isInApi(app)
+        })
+        return Option.isOption(answer) ? settle(answer) : Effect.flatMap(answer, settle) as ErasedApp
+      })
+    })
+  return fromPhases(name, [{ name, around: wrap }], members)
 }
 
 const tooLate = (name: string) =>
@@ -717,7 +748,7 @@ const arm = (error: unknown): boolean => {
     : HttpServerRespondable.toResponseOrElse(error, internalServerError)
   const render = Effect.catchAllCause(face, () => Effect.succeed(internalServerError))
   // not seen by enumeration: the error looks as it did
-  Object.defineProperty(error, armedKey, { value: true })
+  Object.defineProperty(error, armedKey, { value: HttpServerRespondable.isRespondable(error) ? face : undefined })
   Object.defineProperty(error, HttpServerRespondable.symbol, {
     configurable: true,
     value: () =>
@@ -734,6 +765,14 @@ const arm = (error: unknown): boolean => {
       })
   })
   return true
+}
+
+/** The response that an error knows by itself, if it does: without the edits of a stack that it has passed. */
+export const ownFace = (error: object): Effect.Effect<Response, unknown> | undefined => {
+  if (armedKey in error) return error[armedKey] as Effect.Effect<Response, unknown> | undefined
+  return HttpServerRespondable.isRespondable(error)
+    ? Effect.suspend(() => error[HttpServerRespondable.symbol]())
+    : undefined
 }
 
 const internalServerError = HttpServerResponse.empty({ status: 500 })

@@ -1,7 +1,8 @@
-import type { HttpServerResponse } from "@effect/platform"
-import { type Headers } from "@effect/platform"
-import { ProblemDetails } from "effect-middleware"
-import { same, typeOf } from "./fixtures.js"
+import type { Headers, HttpServerResponse } from "@effect/platform"
+import { HttpApiEndpoint } from "@effect/platform"
+import { Schema } from "effect"
+import { type Middleware, ProblemDetails } from "effect-middleware"
+import { NotFound, same, typeOf } from "./fixtures.js"
 
 typeOf(ProblemDetails.toResponse({ status: 404 })).is<HttpServerResponse.HttpServerResponse>()
 typeOf(ProblemDetails.toResponse({
@@ -21,3 +22,41 @@ ProblemDetails.toResponse({ title: "Sold out" })
 ProblemDetails.toResponse({ status: 409, restockedInDays: 3 })
 // @ts-expect-error a number
 ProblemDetails.toResponse({ status: "409" })
+
+typeOf(ProblemDetails.toJson({ status: 404 })).is<ProblemDetails.Json>()
+typeOf(ProblemDetails.fromJson(404, { title: "Not Found" }, { "retry-after": "1" })).is<
+  HttpServerResponse.HttpServerResponse
+>()
+same<typeof ProblemDetails.mediaType, "application/problem+json">()
+
+// for clients
+typeOf(ProblemDetails.schema).is<Schema.Schema<ProblemDetails.Received, ProblemDetails.Json>>()
+same<ProblemDetails.Received["status"], number | undefined>()
+same<ProblemDetails.Received["type"], string>()
+
+// for an HttpApi
+const missing = ProblemDetails.error(NotFound, {
+  status: 404,
+  detail: (error) => {
+    typeOf(error).is<NotFound>()
+    return `No ${error.id}`
+  }
+})
+typeOf(missing).is<Schema.Schema<NotFound, ProblemDetails.Json>>()
+HttpApiEndpoint.get("read", "/").addError(missing)
+same<keyof ProblemDetails.ErrorProblem<NotFound>, "status" | "type" | "title" | "detail" | "instance">()
+// @ts-expect-error an error has fields
+ProblemDetails.error(Schema.String)
+
+// negotiation
+typeOf(ProblemDetails.policy()).is<(accept: string | undefined) => ProblemDetails.Form>()
+same<ProblemDetails.Form, "json" | "text" | "html">()
+same<keyof ProblemDetails.Options, "forms" | "requestId" | "fill" | "name">()
+typeOf(ProblemDetails.middleware()).is<
+  Middleware.Middleware<never, never, never, never, "ProblemDetails", Middleware.Phases>
+>()
+typeOf(ProblemDetails.middleware({ forms: ["json"], requestId: false, fill: false, name: "Problems" })).is<
+  Middleware.Middleware<never, never, never, never, "Problems", Middleware.Phases>
+>()
+// @ts-expect-error no such form
+ProblemDetails.policy({ forms: ["xml"] })

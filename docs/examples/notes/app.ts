@@ -5,12 +5,14 @@ import {
   Cors,
   ExceptionHandlers,
   Forwarded,
+  HttpException,
   Middleware,
   ProblemDetails,
   RequestId,
   ServerTiming,
   Stack,
-  TrustedHost
+  TrustedHost,
+  Validate
 } from "effect-middleware"
 import { Note, type NoteNotFound, Notes } from "./Notes.js"
 
@@ -27,18 +29,23 @@ export const stack = Stack.make(
   AccessLog.middleware({ slow: "1 second" }),
   // an example: everybody may see where the time goes
   ServerTiming.middleware({ details: true }),
+  ProblemDetails.middleware(),
   // a page of a development server may call this one
   Cors.middleware({ origins: [/http:\/\/localhost:\d+/], methods: ["DELETE"], exposedHeaders: ["x-request-id"] }),
   logDefects,
   TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
-  ExceptionHandlers.byTag({
-    NoteNotFound: (error: NoteNotFound) =>
-      ProblemDetails.toResponse({ status: 404, detail: `There is no note ${error.id}` }),
-    ParseError: () => ProblemDetails.toResponse({ status: 400, detail: "The input does not have the expected shape" }),
-    RequestError: () => ProblemDetails.toResponse({ status: 400, detail: "The body could not be read" }),
-    RouteNotFound: () => ProblemDetails.toResponse({ status: 404, detail: "There is nothing here" })
-  })
+  ExceptionHandlers.concat(
+    ExceptionHandlers.standard(),
+    ExceptionHandlers.byTag({
+      NoteNotFound: (error: NoteNotFound) => HttpException.notFound({ detail: `There is no note ${error.id}` }).response
+    })
+  )
 )
+
+/** What a list may be asked for. */
+class Search extends Validate.Query("notes/Search")<Search>()(Schema.Struct({
+  limit: Schema.optionalWith(Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 100)), { default: () => 20 })
+})) {}
 
 const json = HttpServerResponse.schemaJson
 const noteJson = json(Note)
@@ -48,7 +55,10 @@ const newNote = HttpServerRequest.schemaBodyJson(Schema.Struct({ text: Schema.No
 
 const all = Effect.flatMap(Notes, (notes) => notes.list).pipe(ServerTiming.measure("notes"))
 
-const list = Effect.flatMap(all, (notes) => notesJson(notes))
+const list = Effect.gen(function*() {
+  const { limit } = yield* Search
+  return yield* notesJson((yield* all).slice(0, limit))
+}).pipe(Search.middleware())
 
 const create = Effect.gen(function*() {
   const { text } = yield* newNote

@@ -20,6 +20,9 @@ Listening on ${url}. Try:
   curl -i ${url}/notes -H 'content-type: application/json' -d '{"text":"milk"}'
   curl -i ${url}/notes/1
   curl -i ${url}/notes/99
+  curl -i ${url}/notes/99 -H 'accept: text/plain'
+  curl -i '${url}/notes?limit=many'
+  curl -i ${url}/notes -X PUT
   curl -iN ${url}/notes/stream
   curl -i ${url}/notes -H 'host: evil.test'
   curl -i ${url}/notes/1 -X OPTIONS -H 'origin: http://localhost:5173' -H 'access-control-request-method: DELETE'

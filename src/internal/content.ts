@@ -1,0 +1,17 @@
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+
+/** Whether a request has content, as far as its framing tells (RFC 9112 section 6.3); a web `Request` tells by its body. */
+export const hasContent = ({ headers, source }: HttpServerRequest.HttpServerRequest): boolean => {
+  const length = headers["content-length"]
+  if (headers["transfer-encoding"] !== undefined) return true
+  if (length !== undefined) return !/^0+$/.test(length)
+  return typeof Request === "function" && source instanceof Request && source.body !== null
+}
+
+/** The media type of a field value, without its parameters, in lower case. */
+export const mediaTypeOf = (value: string): string => {
+  const end = value.indexOf(";")
+  return (end === -1 ? value : value.slice(0, end)).replace(/^[ \t]+|[ \t]+$/g, "").toLowerCase()
+}
+
+export const isJson = (type: string): boolean => /^application\/(?:[!#$&^_.+\w-]+\+)?json$/.test(type)
