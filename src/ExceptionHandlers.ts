@@ -14,23 +14,17 @@
  *
  * @since 0.1.0
  */
-import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
-import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Multipart from "@effect/platform/Multipart"
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
+import type * as ParseResult from "effect/ParseResult"
 import type * as Predicate from "effect/Predicate"
-import type * as SchemaAST from "effect/SchemaAST"
-import { hasContent, isJson, mediaTypeOf } from "./internal/content.js"
-import { issuesOf } from "./internal/issues.js"
-import { type Failed, ownFace, rescue } from "./internal/kernel.js"
+import { type Answer, answerOf, constant, tagOf } from "./internal/answers.js"
+import { type Failed, rescue } from "./internal/kernel.js"
 import type { Middleware, Wrapping } from "./Middleware.js"
-import * as ProblemDetails from "./ProblemDetails.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // models
@@ -434,122 +428,6 @@ export const standard = <const Name extends string = "ExceptionHandlers">(
   options?: { readonly name?: Name | undefined }
 ): Middleware<never, never, never, Standard, Name, Handling> => fromRules(options?.name, [{ kind: "standard" }])
 
-type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse>
-
-/** The answer that is known without anybody's handler. */
-const answerOf = (failed: Failed): Answer | undefined => {
-  const { defect, error } = failed
-  if (isTagged(error, "RequestError") && HttpServerError.isServerError(error)) {
-    return constant(statusOfRequestError(error as HttpServerError.RequestError))
-  }
-  if (error instanceof Multipart.MultipartError) {
-    const status = statusOfMultipart(error, failed.request)
-    return status === undefined ? undefined : constant(status)
-  }
-  // what else is thrown is a mistake of the program
-  if (defect) return undefined
-  if (HttpServerResponse.isServerResponse(error)) return error
-  if (isTagged(error, "RouteNotFound") && HttpServerError.isServerError(error)) {
-    const allow = failed.allow()
-    return allow === undefined ? constant(404) : notAllowed(allow)
-  }
-  if (ParseResult.isParseError(error)) return malformed(error, failed.request)
-  if (Cause.isNoSuchElementException(error)) return constant(404)
-  if (typeof error !== "object" || error === null) return undefined
-  const face = ownFace(error)
-  if (face !== undefined) return render(face)
-  const status = failed.inApi() ? undefined : annotatedStatus(error)
-  return status === undefined ? undefined : constant(status)
-}
-
-/** What throws while platform renders it leaves the client without an answer; as a defect of ours it is a 500. */
-const render = (face: Effect.Effect<HttpServerResponse.HttpServerResponse, unknown>): Answer =>
-  HttpServerResponse.isServerResponse(face) ? face : Effect.catchAllCause(
-    face,
-    (cause) => Effect.die(new Error("A failure could not be rendered", { cause: Cause.squash(cause) }))
-  )
-
-const constants = new Map<number, HttpServerResponse.HttpServerResponse>()
-const constant = (status: number): HttpServerResponse.HttpServerResponse => {
-  const made = constants.get(status) ?? ProblemDetails.toResponse({ status, detail: details[status] })
-  constants.set(status, made)
-  return made
-}
-const details: { readonly [status: number]: string | undefined } = {
-  400: "The request could not be read",
-  413: "The content is larger than this server takes",
-  415: "The content is not of a type that is expected here"
-}
-
-/** As many as there are sets of methods in the routes of the program. */
-const byAllow = new Map<string, HttpServerResponse.HttpServerResponse>()
-const notAllowed = (allow: string): HttpServerResponse.HttpServerResponse => {
-  const made = byAllow.get(allow) ?? ProblemDetails.toResponse({ status: 405 }, { headers: { allow } })
-  byAllow.set(allow, made)
-  return made
-}
-
-const statusOfRequestError = ({ cause, request }: HttpServerError.RequestError): number => {
-  if (cause instanceof Multipart.MultipartError) return statusOfMultipart(cause, request) ?? 400
-  if (!(cause instanceof Error)) return 400
-  // the words of platform's Node server, which test/platform-facts.test.ts holds it to
-  if (cause.message === "maxBytes exceeded") return 413
-  const type = request.headers["content-type"]
-  return cause instanceof SyntaxError && type !== undefined && !isJson(mediaTypeOf(type)) ? 415 : 400
-}
-
-/** Trouble of the server has none. */
-const statusOfMultipart = (
-  { reason }: Multipart.MultipartError,
-  { headers }: HttpServerRequest.HttpServerRequest
-): number | undefined => {
-  if (reason === "InternalError") return undefined
-  if (reason !== "Parse") return 413
-  return mediaTypeOf(headers["content-type"] ?? "") === "multipart/form-data" ? 400 : 415
-}
-
-const malformed = (
-  { issue }: ParseResult.ParseError,
-  request: HttpServerRequest.HttpServerRequest
-): HttpServerResponse.HttpServerResponse =>
-  ProblemDetails.toResponse({
-    status: hasContent(request) && !isOfHead(issue.actual, request) ? 422 : 400,
-    detail: "The request does not have the expected shape",
-    extensions: { errors: issuesOf(issue) }
-  })
-
-/** Whether what was decoded is the fields or the cookies, or stands in the target: a path or a query. */
-const isOfHead = (actual: unknown, { cookies, headers, url }: HttpServerRequest.HttpServerRequest): boolean => {
-  if (actual === headers || actual === cookies) return true
-  if (typeof actual !== "object" || actual === null) return false
-  const values = Object.values(actual).flat()
-  if (values.length === 0) return false
-  const target = decoded(url)
-  return values.every((value) => value === undefined || (typeof value === "string" && target.includes(value)))
-}
-
-const decoded = (url: string): string => {
-  const spaced = url.replace(/\+/g, " ")
-  try {
-    return `${url}\n${decodeURIComponent(spaced)}`
-  } catch {
-    return url
-  }
-}
-
-/** Of an error class with a schema, which says the status. */
-const annotatedStatus = (error: object): number | undefined => {
-  const { constructor } = error
-  if (typeof constructor !== "function") return undefined
-  if (!annotated.has(constructor)) {
-    const ast = "ast" in constructor ? constructor.ast as SchemaAST.AST : undefined
-    const status = ast === undefined ? 0 : HttpApiSchema.getStatus(ast, 0)
-    annotated.set(constructor, status >= 400 && status <= 599 ? status : undefined)
-  }
-  return annotated.get(constructor)
-}
-const annotated = new WeakMap<object, number | undefined>()
-
 // ---------------------------------------------------------------------------------------------------------------------
 // the choice of a handler
 // ---------------------------------------------------------------------------------------------------------------------
@@ -631,8 +509,3 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
     defects
   ) as Middleware<never, Fails, Requires, Handles, Name, Handling>
 }
-
-const isTagged = (error: unknown, tag: string): boolean => tagOf(error) === tag
-
-const tagOf = (error: unknown): string =>
-  typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string" ? error._tag : ""
