@@ -3,6 +3,7 @@
  * and `debugText` draw it.
  */
 
+import * as Effect from "effect/Effect"
 export type Pair = readonly [name: string, value: string]
 
 export interface Snapshot {
@@ -107,3 +108,5 @@ export interface ServiceRow {
   /** What is known of it without asking it: its value where that is plain data, else what it is made by. */
   readonly value: string
 }
+export const snapshotOf = (_: unknown): Effect.Effect<Snapshot> =>
+  Effect.succeed({ title: "stub", status: 500 } as Snapshot)
