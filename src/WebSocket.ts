@@ -14,12 +14,14 @@
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as PlatformSocket from "@effect/platform/Socket"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -35,6 +37,7 @@ import * as Cors from "./Cors.js"
 import { Client } from "./Forwarded.js"
 import { splitList, trim } from "./internal/fields.js"
 import { compileOrigins, isOrigin, isSameHost } from "./internal/origin.js"
+import { report } from "./internal/report.js"
 import type { Connection, Ws } from "./internal/upgrade.js"
 import { agree, connectionOf, httpVersionOf, limit, wsOf } from "./internal/upgrade.js"
 import * as Middleware from "./Middleware.js"
@@ -816,7 +819,7 @@ const serve = <A, E, R>(
       Effect.interruptible,
       Effect.exit
     )
-    const { code, reason } = yield* closeOf(exit)
+    const { code, reason } = yield* closeOf(exit, request)
     const closing = yield* write(new PlatformSocket.CloseEvent(code, reason)).pipe(
       Effect.zipRight(Effect.never),
       // where nothing is read any more, nothing is sent
@@ -871,7 +874,10 @@ const unexpected = new WebSocketClose({ code: 1011 })
 const isInterrupted = <A, E>(exit: Exit.Exit<A, E>): exit is Exit.Failure<A, E> =>
   Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
 
-const closeOf = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<WebSocketClose> => {
+const closeOf = (
+  exit: Exit.Exit<unknown, unknown>,
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<WebSocketClose> => {
   if (Exit.isSuccess(exit)) return Effect.succeed(normal)
   if (isInterrupted(exit)) return Effect.succeed(goingAway)
   const { cause } = exit
@@ -879,7 +885,11 @@ const closeOf = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<WebSocketClos
     ? Option.flatMapNullable(Cause.failureOption(cause), closeFor)
     : Option.none()
   if (Option.isSome(known)) return Effect.succeed(known.value)
-  return Effect.as(Effect.logError("The handler of a WebSocket failed", cause), unexpected)
+  const told = Effect.contextWithEffect((services: Context.Context<never>) => {
+    const route = Option.getOrUndefined(Context.getOption(services, HttpRouter.RouteContext))?.route.path
+    return report("The handler of a WebSocket failed", { cause, part: "socket", request, route, services })
+  })
+  return Effect.as(told, unexpected)
 }
 
 const byStatus = new Map([

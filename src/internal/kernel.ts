@@ -1093,6 +1093,8 @@ const watch = (
   listeners: ReadonlyArray<(sent: Sent) => void>
 ): Response => {
   if (listeners.length === 0 && exchange.guard === undefined) return response
+  // what platform has sent is watched already
+  if (isAnswered(exchange.request)) return response
   const { request } = exchange
   const told = (cause: Cause.Cause<unknown>, part: Report["part"]) =>
     report(
