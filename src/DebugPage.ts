@@ -12,10 +12,13 @@ import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { globalValue } from "effect/GlobalValue"
 import * as Layer from "effect/Layer"
 import type * as Logger from "effect/Logger"
+import * as ModuleVersion from "effect/ModuleVersion"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
 import type * as Tracer from "effect/Tracer"
 import type * as Entropy from "./Entropy.js"
 import type { Report } from "./ErrorReporter.js"
@@ -25,6 +28,7 @@ import { parseAddress } from "./internal/address.js"
 import { parseAuthority } from "./internal/authority.js"
 import { contentSecurityPolicy, toHtml } from "./internal/debugHtml.js"
 import { toJson, toText } from "./internal/debugText.js"
+import { entriesOf } from "./internal/kernel.js"
 import { snapshotOf } from "./internal/snapshot.js"
 import type * as Middleware from "./Middleware.js"
 
@@ -236,22 +240,48 @@ export const make = (options: Options = {}): Service => {
       })
     },
     render: (failure) =>
-      Effect.map(snapshotOf({ ...failure, bodyLimit, redact, editor }), (snapshot) => {
+      Effect.flatMap(Effect.runtime(), (runtime) => {
         const { accept } = failure.request.headers
-        const form = formOf(accept)
-        const nonce = failure.entropy.uuid()
-        const body = form === "html" ? toHtml(snapshot, nonce) : form === "text" ? toText(snapshot) : toJson(snapshot)
-        return HttpServerResponse.text(body, {
-          status: snapshot.status,
-          contentType: contentTypes[form],
-          headers: {
-            ...fields,
-            ...(form === "html" ? { "content-security-policy": contentSecurityPolicy(nonce) } : {})
-          }
+        const members = failure.members()
+        const snapshot = Effect.promise(() =>
+          snapshotOf({
+            ...failure,
+            status: 500,
+            onion: [
+              ...members.map((member) => ({ ...member, app: false })),
+              { name: "app", failed: !members.some(({ failed }) => failed), app: true }
+            ],
+            services: entriesOf(failure.services),
+            bodyLimit,
+            redact,
+            editor,
+            readBody: () => Runtime.runPromise(runtime)(failure.request.text),
+            isResponse: HttpServerResponse.isServerResponse,
+            locate: (span) => sites.get(span)?.(),
+            versions
+          })
+        )
+        return Effect.map(snapshot, (snapshot) => {
+          const form = formOf(accept)
+          const nonce = failure.entropy.uuid()
+          const body = form === "html" ? toHtml(snapshot, nonce) : form === "text" ? toText(snapshot) : toJson(snapshot)
+          return HttpServerResponse.text(body, {
+            status: 500,
+            contentType: contentTypes[form],
+            headers: {
+              ...fields,
+              ...(form === "html" ? { "content-security-policy": contentSecurityPolicy(nonce) } : {})
+            }
+          })
         })
       })
   }
 }
+
+/** Where spans were opened, as Effect prints it in a stack; test/platform-facts.test.ts holds it to that. */
+const sites = globalValue("effect/Tracer/spanToTrace", () => new WeakMap<object, () => string | undefined>())
+
+const versions = [["effect", ModuleVersion.getCurrentVersion()]] as const
 
 type Form = "html" | "text" | "json"
 

@@ -810,6 +810,10 @@ export const recorder = ({ clock, entropy }: ExchangeImpl): Recorder => {
   }
 }
 
+/** What there is to be shown of a context. */
+export const entriesOf = (context: Context.Context<never>): Iterable<readonly [key: string, service: unknown]> =>
+  context.unsafeMap
+
 const clientClosedRequest = HttpServerResponse.empty({ status: 499 })
 const isAbort = (cause: Cause.Cause<unknown>) =>
   HashSet.some(Cause.interruptors(cause), (id) => Equal.equals(id, HttpServerError.clientAbortFiberId))
