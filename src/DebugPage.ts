@@ -22,13 +22,12 @@ import * as Runtime from "effect/Runtime"
 import type * as Tracer from "effect/Tracer"
 import type * as Entropy from "./Entropy.js"
 import type { Report } from "./ErrorReporter.js"
-import { Client } from "./Forwarded.js"
 import { type Wanted, wants } from "./internal/accept.js"
 import { parseAddress } from "./internal/address.js"
 import { parseAuthority } from "./internal/authority.js"
 import { contentSecurityPolicy, toHtml } from "./internal/debugHtml.js"
 import { toJson, toText } from "./internal/debugText.js"
-import { entriesOf } from "./internal/kernel.js"
+import { entriesOf, originalOf } from "./internal/kernel.js"
 import { snapshotOf } from "./internal/snapshot.js"
 import type * as Middleware from "./Middleware.js"
 
@@ -101,12 +100,10 @@ export interface Member {
 export interface Facts {
   /** Address of the socket's other end. */
   readonly peer: string | undefined
-  /** By lower-case name. */
+  /** The fields as they came, by lower-case name. */
   readonly header: (name: string) => string | undefined
   /** The cookie `debug-secret`. */
   readonly cookie?: string | undefined
-  /** Whether `Forwarded` knows of a proxy. Default: `false`. */
-  readonly proxied?: boolean | undefined
 }
 
 /**
@@ -148,10 +145,10 @@ export const policy = (options: Options = {}): (facts: Facts) => boolean => {
   if (secret !== undefined && secret.length < 16) {
     throw new TypeError("DebugPage: the secret has fewer than 16 characters: take one from a generator")
   }
-  return ({ cookie, header, peer, proxied = false }) => {
+  return ({ cookie, header, peer }) => {
     if (header("sec-fetch-site") === "cross-site") return false
     if (secret !== undefined && (isSame(header("x-debug-secret"), secret) || isSame(cookie, secret))) return true
-    return loopback && !proxied && isLoopbackAddress(peer) && isLoopbackHost(header("host")) &&
+    return loopback && isLoopbackAddress(peer) && isLoopbackHost(header("host")) &&
       !forwarding.some((name) => header(name) !== undefined)
   }
 }
@@ -230,13 +227,12 @@ export const make = (options: Options = {}): Service => {
   }
   return {
     sees: (exchange) => {
-      const { cookies, headers, remoteAddress } = exchange.request
-      const client = exchange.getOption(Client)
+      // what `Forwarded` hides counts: whoever trusts no proxy may have one all the same
+      const { cookies, headers, remoteAddress } = originalOf(exchange.request)
       return sees({
         peer: Option.getOrUndefined(remoteAddress),
         header: (name) => headers[name],
-        cookie: cookies["debug-secret"],
-        proxied: client._tag === "Some" && client.value.proxied
+        cookie: cookies["debug-secret"]
       })
     },
     render: (failure) =>

@@ -98,7 +98,7 @@ export const requestId = ({ logs, request, services }: Snapshot): string | undef
     ...logs.flatMap(({ annotations }) => annotations),
     ...services.map(({ key, value }): Pair => [key, value]),
     ...request.headers
-  ].find(([name]) => /(?:^|[./-])request[._-]?id$/i.test(name))?.[1]
+  ].find(([name]) => /(?:^|[./-])request[._-]?id$/i.test(name))?.[1].replace(/^"|"$/g, "")
 
 // --- lines -----------------------------------------------------------------------------------------------------------
 

@@ -1184,6 +1184,10 @@ const shared: PropertyDescriptorMap = Object.fromEntries(
   }])
 )
 
+/** The request as the server made it. */
+export const originalOf = (request: HttpServerRequest.HttpServerRequest): HttpServerRequest.HttpServerRequest =>
+  baseKey in request ? originalOf((request as Derived)[baseKey]) : request
+
 /**
  * Another view of a request by delegation to the original, on which the servers
  * keep how to answer it; `request.modify` would lose that.

@@ -278,7 +278,7 @@ const fiberName = (id: FiberId): string => {
     if (one._tag === "Composite") waiting.push(one.right, one.left)
     else if (one._tag === "Runtime") ids.push(`#${one.id}`)
   }
-  return ids.length === 0 ? "no fiber" : ids.join(", ")
+  return ids.length === 0 ? "no fiber" : `fiber ${ids.join(", ")}`
 }
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
@@ -538,7 +538,8 @@ const serviceOf = (key: string, service: unknown, redact: Redactor): string => {
   const name = constructorName(service)
   const plain = name === undefined || name === "Object" || Array.isArray(service) || service instanceof Date ||
     data.some((one) => Symbol.for(`effect/${one}`) in service) || "_tag" in service
-  return plain ? redact.value(service) : redact.line(name, 200)
+  // what a service can do is no news to whoever provides it
+  return redact.line(plain ? redact.value(service) : name, 300)
 }
 
 const nanos = (millis: number) => BigInt(Math.round(millis)) * 1_000_000n

@@ -100,16 +100,16 @@ describe("the cause", () => {
     [Cause.die(5), "die number: 5", "number: 5"],
     [fail({ _tag: "Gone", at: 1 }), "fail Gone: ", "Gone"],
     [fail({ message: "m" }), "fail Object: m", "Object: m"],
-    [Cause.interrupt(fiber), "interrupt #7", "Interrupted"],
+    [Cause.interrupt(fiber), "interrupt fiber #7", "Interrupted"],
     [Cause.interrupt(FiberId.none), "interrupt no fiber", "Interrupted"],
-    [Cause.interrupt(FiberId.composite(fiber, FiberId.runtime(8, 0))), "interrupt #7, #8", "Interrupted"],
+    [Cause.interrupt(FiberId.composite(fiber, FiberId.runtime(8, 0))), "interrupt fiber #7, #8", "Interrupted"],
     [sequential(a, b), "sequential(fail string: a, fail string: b)", "string: a"],
     [parallel(a, b), "parallel(fail string: a, fail string: b)", "string: a"],
     [parallel(parallel(a, b), c), "parallel(fail string: a, fail string: b, die string: c)", "string: a"],
     [sequential(a, sequential(b, c)), "sequential(fail string: a, fail string: b, die string: c)", "string: a"],
     [sequential(parallel(a, b), c), "sequential(parallel(fail string: a, fail string: b), die string: c)", "string: a"],
     [parallel(sequential(c, a), b), "parallel(sequential(die string: c, fail string: a), fail string: b)", "string: a"],
-    [sequential(Cause.interrupt(fiber), c), "sequential(interrupt #7, die string: c)", "string: c"],
+    [sequential(Cause.interrupt(fiber), c), "sequential(interrupt fiber #7, die string: c)", "string: c"],
     [sequential(a, Cause.empty), "fail string: a", "string: a"],
     [sequential(a, Cause.die(response)), "fail string: a", "string: a"],
     [parallel(sequential(a, Cause.die(response)), b), "parallel(fail string: a, fail string: b)", "string: a"],
@@ -566,7 +566,7 @@ describe("logs", () => {
     assert.deepStrictEqual(rows.map(({ annotations: _, ...row }) => row), [
       { level: "INFO", message: "a { token: <redacted> } password=<redacted>", at: 3, cause: undefined },
       { level: "ERROR", message: "b", at: 0, cause: "string: x\nError: e\n    at password=<redacted>" },
-      { level: "INFO", message: "[unreadable]", at: 3, cause: "Interrupted by #1" }
+      { level: "INFO", message: "[unreadable]", at: 3, cause: "Interrupted by fiber #1" }
     ])
     assert.deepStrictEqual([...rows[0]!.annotations].sort(), [["sid", "<redacted>"], ["sid2", "<redacted>"]])
   })
