@@ -467,8 +467,9 @@ describe.each(places)("%s", (_, handles, serve) => {
       const scope = yield* Scope.make()
       const port = yield* Scope.extend(start(seen), scope)
       const client = yield* Effect.orDie(Effect.mapError(connect(port, { path: "/open" }), JSON.stringify))
-      yield* Effect.forkScoped(Scope.close(scope, Exit.void))
+      const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void))
       assert.deepStrictEqual(yield* answered(client.closed), { code: 1001, reason: "" })
+      yield* answered(Fiber.join(closing))
       yield* settled
       assert.deepStrictEqual([seen.logged, seen.reported], [[], []])
     }))

@@ -1,11 +1,13 @@
 import { HttpServer } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Chunk, Context, Effect, HashMap, Layer, Logger, Option, Queue, TestClock } from "effect"
-import { Entropy, Stack } from "effect-middleware"
+import { DebugPage, Entropy, Stack } from "effect-middleware"
 import * as Http from "node:http"
 import { server, stack } from "../docs/examples/notes/app.js"
 import { Note, NoteNotFound, Notes } from "../docs/examples/notes/Notes.js"
+import { answered } from "./utils/laws.js"
 import { nodeServer, request } from "./utils/TestApp.js"
+import { connect } from "./utils/webSocket.js"
 
 const notes = [1, 2, 3].map((id) => new Note({ id, text: `note ${id}` }))
 
@@ -64,6 +66,16 @@ describe("the notes example", () => {
           422,
           "The request does not have the expected shape"
         ],
+        [
+          { path: "/notes", method: "POST", headers: { "content-type": "text/plain" }, body: "milk" },
+          415,
+          "The content is not of a type that is expected here"
+        ],
+        [{ path: "/live" }, 426, "This resource is a WebSocket of version 13"],
+        [{ path: "/broken/unavailable" }, 503, undefined],
+        [{ path: "/broken/failure" }, 500, undefined],
+        [{ path: "/broken/both" }, 500, undefined],
+        [{ path: "/broken/unsendable" }, 500, undefined],
         [{ path: "/nothing" }, 404, undefined],
         [{ path: "/notes", method: "PUT" }, 405, undefined],
         [{ path: "/notes", headers: { host: "evil.test" } }, 400, "The Host header names no host of this server"]
@@ -84,7 +96,7 @@ describe("the notes example", () => {
         lines.push(`${Option.getOrUndefined(HashMap.get(annotations, "request.id"))} ${Cause.pretty(cause)}`)
       })
       const port = yield* Effect.provide(start(), Logger.replace(Logger.defaultLogger, logger))
-      const reply = yield* request(port, { path: "/broken" })
+      const reply = yield* request(port, { path: "/broken/defect" })
       const { requestId, ...problem } = JSON.parse(reply.body)
       assert.deepStrictEqual([reply.status, problem], [500, { title: "Internal Server Error", status: 500 }])
       assert.strictEqual(requestId, reply.headers["x-request-id"])
@@ -160,20 +172,49 @@ describe("the notes example", () => {
       assert.strictEqual(headers["x-request-id"], "01234567-89ab-7000-8000-000000000000")
     }))
 
+  it.scopedLive("has a WebSocket, which says what is wrong by its code", () =>
+    Effect.gen(function*() {
+      const port = yield* start(threeNotes)
+      const client = yield* Effect.orDieWith(connect(port, { path: "/live" }), (closed) =>
+        new Error(JSON.stringify(closed)))
+      client.send("1")
+      assert.strictEqual(yield* answered(client.next), "{\"id\":1,\"text\":\"note 1\"}")
+      client.send("9")
+      assert.deepStrictEqual(yield* answered(client.closed), { code: 4004, reason: "There is no such note" })
+    }))
+
+  it.scopedLive("has a page for developers", () =>
+    Effect.gen(function*() {
+      const port = yield* Effect.provide(start(), [DebugPage.layer(), Logger.remove(Logger.defaultLogger)])
+      const { body } = yield* request(port, { path: "/broken/both", headers: { host: "localhost" } })
+      for (
+        const line of [
+          "in parallel",
+          "failure Unexpected",
+          "apiKey: <redacted>",
+          "defect",
+          "app (the app)  <- failed here"
+        ]
+      ) {
+        assert.include(body, line)
+      }
+    }))
+
   it("draws its onion", () => {
     assert.strictEqual(
       Stack.describe(stack),
       `
-Forwarded                          → request  provides effect-middleware/Forwarded/Client
-│ RequestId                        → request  provides effect-middleware/RequestId  ← response
-│ │ AccessLog                      → request  provides effect-middleware/AccessLog/Fields  ← response
-│ │ │ ServerTiming                 → request  provides effect-middleware/ServerTiming  ← response
-│ │ │ │ ProblemDetails             ← response
-│ │ │ │ │ Cors                     → request  ← response
-│ │ │ │ │ │ LogDefects             ↔ wraps
-│ │ │ │ │ │ │ TrustedHost          → request
-│ │ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
-│ │ │ │ │ │ │ │ │ app`.slice(1)
+ServerErrors                         ↔ wraps
+│ Forwarded                          → request  provides effect-middleware/Forwarded/Client
+│ │ RequestId                        → request  provides effect-middleware/RequestId  ← response
+│ │ │ AccessLog                      → request  provides effect-middleware/AccessLog/Fields  ← response
+│ │ │ │ ServerTiming                 → request  provides effect-middleware/ServerTiming  ← response
+│ │ │ │ │ ProblemDetails             ← response
+│ │ │ │ │ │ Cors                     → request  ← response
+│ │ │ │ │ │ │ TrustedHost            → request
+│ │ │ │ │ │ │ │ WebSocket            → request  provides effect-middleware/WebSocket/Handshake
+│ │ │ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
+│ │ │ │ │ │ │ │ │ │ app`.slice(1)
     )
   })
 })

@@ -1,29 +1,26 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Effect, Layer, Schema, Stream } from "effect"
+import { Data, Effect, Layer, Schema, Stream } from "effect"
 import {
   AccessLog,
   Cors,
   ExceptionHandlers,
   Forwarded,
   HttpException,
-  Middleware,
   ProblemDetails,
   RequestId,
+  ServerErrors,
   ServerTiming,
   Stack,
   TrustedHost,
-  Validate
+  Validate,
+  WebSocket
 } from "effect-middleware"
 import { Note, type NoteNotFound, Notes } from "./Notes.js"
 
-/** A defect is a mistake in the program: somebody has to hear of it, and it is not the client. */
-const logDefects = Middleware.dispatch(
-  "LogDefects",
-  (_, next) => Effect.tapDefect(next, (cause) => Effect.logError("defect", cause))
-)
-
 /** First is outermost: it meets the request first and the response last. */
 export const stack = Stack.make(
+  // what nobody answers: a 500 that says nothing, a line in the log, a page for developers where DEBUG=true
+  ServerErrors.middleware(),
   Forwarded.middleware({ trust: "none" }),
   RequestId.middleware({ generate: RequestId.uuid7 }),
   AccessLog.middleware({ slow: "1 second" }),
@@ -32,8 +29,8 @@ export const stack = Stack.make(
   ProblemDetails.middleware(),
   // a page of a development server may call this one
   Cors.middleware({ origins: [/http:\/\/localhost:\d+/], methods: ["DELETE"], exposedHeaders: ["x-request-id"] }),
-  logDefects,
   TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
+  WebSocket.middleware({ origins: ["same-origin", /http:\/\/localhost:\d+/] }),
   ExceptionHandlers.concat(
     ExceptionHandlers.standard(),
     ExceptionHandlers.byTag({
@@ -65,7 +62,7 @@ const create = Effect.gen(function*() {
   const note = yield* (yield* Notes).create(text)
   yield* Effect.logInfo(`created note ${note.id}`)
   return yield* noteJson(note, { status: 201, headers: { location: `/notes/${note.id}` } })
-})
+}).pipe(Validate.contentType(["application/json"]))
 
 const read = Effect.gen(function*() {
   const { id } = yield* idParam
@@ -99,7 +96,33 @@ const whoami = Effect.gen(function*() {
   return HttpServerResponse.unsafeJson({ id, address, scheme })
 })
 
-const broken = Effect.dieMessage("a defect: the client is told nothing of it")
+/** Send the number of a note, and receive the note. */
+const live = WebSocket.handle((socket) => {
+  const { messages, send } = WebSocket.json(socket, { receive: Schema.Int, send: Note })
+  return Effect.flatMap(Notes, ({ read }) => Stream.runForEach(messages, (id) => Effect.flatMap(read(id), send))).pipe(
+    WebSocket.closeByTag({
+      NoteNotFound: new WebSocket.WebSocketClose({ code: 4004, reason: "There is no such note" })
+    })
+  )
+})
+
+// what goes wrong, for you to see
+
+class Unexpected extends Data.TaggedError("Unexpected")<{ readonly apiKey: string }> {}
+
+const defect = Effect.dieMessage("a defect: the client is told nothing of it")
+const failure = new Unexpected({ apiKey: "not for the client" }).pipe(
+  Effect.withSpan("notes.index", { attributes: { notes: 3 } })
+)
+const unavailable = HttpException.serviceUnavailable({ headers: { "retry-after": "5" } })
+const both = Effect.all([failure, Effect.delay(defect, 0)], { concurrency: "unbounded", discard: true }).pipe(
+  Effect.zipRight(HttpServerResponse.empty())
+)
+const half = HttpServerResponse.stream(
+  Stream.make("{\"id\":1,", "\"text\":").pipe(Stream.concat(failure), Stream.encodeText),
+  { contentType: "application/json" }
+)
+const unsendable = HttpServerResponse.text("x", { headers: { "x-name": "two\r\nlines" } })
 
 export const routes = Layer.mergeAll(
   HttpLayerRouter.add("GET", "/notes", list),
@@ -108,7 +131,13 @@ export const routes = Layer.mergeAll(
   HttpLayerRouter.add("GET", "/notes/:id", read),
   HttpLayerRouter.add("DELETE", "/notes/:id", remove),
   HttpLayerRouter.add("GET", "/whoami", whoami),
-  HttpLayerRouter.add("GET", "/broken", broken)
+  HttpLayerRouter.add("GET", "/live", live),
+  HttpLayerRouter.add("GET", "/broken/defect", defect),
+  HttpLayerRouter.add("GET", "/broken/failure", failure),
+  HttpLayerRouter.add("GET", "/broken/both", both),
+  HttpLayerRouter.add("GET", "/broken/unavailable", unavailable),
+  HttpLayerRouter.add("GET", "/broken/half", half),
+  HttpLayerRouter.add("GET", "/broken/unsendable", unsendable)
 )
 
 export const server = Stack.serveRouter(routes, stack)

@@ -4,7 +4,7 @@
 import { HttpServer } from "@effect/platform"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Layer } from "effect"
-import { Stack } from "effect-middleware"
+import { DebugPage, Stack } from "effect-middleware"
 import { createServer } from "node:http"
 import { server, stack } from "./app.js"
 import { Notes } from "./Notes.js"
@@ -23,9 +23,13 @@ Listening on ${url}. Try:
   curl -i ${url}/notes/99 -H 'accept: text/plain'
   curl -i '${url}/notes?limit=many'
   curl -i ${url}/notes -X PUT
+  curl -i ${url}/notes -H 'content-type: text/plain' -d milk
   curl -iN ${url}/notes/stream
   curl -i ${url}/notes -H 'host: evil.test'
   curl -i ${url}/notes/1 -X OPTIONS -H 'origin: http://localhost:5173' -H 'access-control-request-method: DELETE'
+
+What goes wrong: ${url}/broken/ followed by defect, failure, both, unavailable, half or unsendable.
+A client is told nothing of it. With DEBUG=true you are: by curl, and in a browser.
 `)
 })
 
@@ -38,6 +42,7 @@ NodeRuntime.runMain(Layer.launch(
   Layer.effectDiscard(greeting).pipe(
     Layer.provideMerge(server),
     Layer.provide(Notes.Default),
+    Layer.provide(DebugPage.layerConfig(Config.withDefault(Config.boolean("DEBUG"), false))),
     Layer.provide(node)
   )
 ))
