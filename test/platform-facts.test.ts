@@ -34,8 +34,10 @@ import {
   FiberRefs,
   Layer,
   Option,
+  Stream,
   Tracer
 } from "effect"
+import { globalValue } from "effect/GlobalValue"
 import { answered, type ErasedApp, Plain, Teapot } from "./utils/laws.js"
 import { type App, listen, mounts, request, send } from "./utils/TestApp.js"
 import { connect, raw } from "./utils/webSocket.js"
@@ -480,6 +482,46 @@ describe("a body", () => {
       yield* Effect.fork(Effect.ignore(Effect.sandbox(request(port, { method: "POST", body: "too much" }))))
       const cause = yield* answered(Deferred.await(said))
       assert.isTrue(cause instanceof Error && cause.message === "maxBytes exceeded")
+    }))
+
+  it.scoped("that fails after the header is ended as if it were whole", () =>
+    Effect.gen(function*() {
+      const parts = Stream.concat(Stream.make(new TextEncoder().encode("part")), Stream.die("late"))
+      const port = yield* listen(HttpServer.serve(HttpServerResponse.stream(parts)))
+      const { body, status } = yield* answered(request(port))
+      assert.deepStrictEqual([status, body], [200, "part"])
+    }))
+})
+
+describe("a span", () => {
+  it.scoped("of a request is of the kind server, and ends with what the app gave: a response is well", () =>
+    Effect.gen(function*() {
+      const ends: Array<string> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        context: (f) => f(),
+        span: (...args) => {
+          const span = native.span(...args)
+          const end = span.end.bind(span)
+          span.end = (time, exit) => {
+            ends.push(`${span.kind} ${exit._tag}`)
+            end(time, exit)
+          }
+          return span
+        }
+      })
+      for (const app of [HttpServerResponse.empty({ status: 500 }), Effect.die("x")]) {
+        const port = yield* Effect.withTracer(listen(HttpServer.serve(app)), tracer)
+        yield* answered(request(port))
+      }
+      assert.deepStrictEqual(ends, ["server Success", "server Failure"])
+    }))
+
+  it.effect("has the place where it was opened under a name of Effect's own", () =>
+    Effect.gen(function*() {
+      const sites = globalValue("effect/Tracer/spanToTrace", () => new WeakMap<object, () => string | undefined>())
+      const span = yield* Effect.withSpan(Effect.currentSpan, "named")
+      assert.match(sites.get(span)?.() ?? "", /platform-facts\.test\.ts:\d+:\d+/)
     }))
 })
 
