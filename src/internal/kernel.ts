@@ -865,7 +865,9 @@ export const flush = (
     if (exchange.parent !== undefined) return draft.toResponse()
     const mistake = draft.mistake()
     const send = () => watch(exchange, draft.toResponse(), exchange.listeners)
-    return mistake === undefined ? send() : Effect.map(failed(Cause.die(new TypeError(mistake))), send)
+    return mistake === undefined || isUpgraded(exchange.request)
+      ? send()
+      : Effect.map(failed(Cause.die(new TypeError(mistake))), send)
   }
   const effect = go()
   return effect === undefined ? close() : Effect.flatMap(effect, () => lift(close()))
@@ -902,7 +904,7 @@ const watch = (
     tell({ status: response.status, bytes: known, aborted: false, failed: false })
     return response
   }
-  if (isUpgraded(request, node)) {
+  if (isUpgraded(request)) {
     // what the app answered after the last message is not sent
     tell({ status: 101, bytes: 0, aborted: false, failed: false })
     return response

@@ -31,8 +31,11 @@ export const nodeResponse = (request: Request): NodeResponse | undefined => {
 }
 
 /** Platform ends the response that it makes after an upgrade at once: nothing is sent by it. */
-export const isUpgraded = (request: Request, node: NodeResponse): boolean =>
-  node.writableEnded && !node.destroyed && "response" in request && typeof request.response === "function"
+export const isUpgraded = (request: Request): boolean => {
+  const node = nodeResponse(request)
+  return node?.writableEnded === true && !node.destroyed && "response" in request &&
+    typeof request.response === "function"
+}
 
 /** Whether what the body is read from has failed; a client that leaves ends it with one of these. */
 export const hasFailed = ({ errored }: NodeResponse): boolean =>
