@@ -46,7 +46,7 @@ import type {
 } from "../Middleware.js"
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
-import { hasFailed, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
+import { hasFailed, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
 import { allowed, inherit, isInApi } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
@@ -178,7 +178,8 @@ export class ExchangeImpl implements Exchange {
     while (parent !== undefined && parent.request.source !== this.request.source) parent = parent.before
     this.parent = parent
     this.covered = parent?.covered === true
-    if (parent !== undefined) parent.child = this
+    if (parent === undefined) hearErrors(this.request)
+    else parent.child = this
   }
 
   get context(): Context.Context<unknown> {
