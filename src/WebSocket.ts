@@ -33,6 +33,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Cors from "./Cors.js"
 import { Client } from "./Forwarded.js"
+import { HttpException } from "./HttpException.js"
 import { splitList, trim } from "./internal/fields.js"
 import { compileOrigins, isOrigin, isSameHost } from "./internal/origin.js"
 import type { Connection, Ws } from "./internal/upgrade.js"
@@ -600,8 +601,8 @@ export interface Socket {
   /** The subprotocol that has been agreed. */
   readonly protocol: string | undefined
   /**
-   * What the client sends, in order; for one reader. It ends when the client has closed. Where the reader is behind, the
-   * connection is not read from.
+   * What the client sends, in order; for one reader at a time, and who reads on has what the one before has left. It ends
+   * when the client has closed. Where the reader is behind, the connection is not read from.
    */
   readonly messages: Stream.Stream<Message>
   /**
@@ -645,7 +646,7 @@ export interface HandleOptions {
  * |---|---|
  * | ends | 1000 |
  * | fails with `WebSocketClose` | its own, with its reason |
- * | fails with an error whose `HttpApiSchema` status is 401, 403, 408 or 413 | 3000, 3003, 3008, 1009 |
+ * | fails with an `HttpException`, or an error with an `HttpApiSchema` status, of 401, 403, 408 or 413 | 3000, 3003, 3008, 1009 |
  * | fails with another error, or dies | 1011, and the log has the cause |
  * | is interrupted, as the server shuts down | 1001 |
  * | is interrupted, by a message that is too long | 1009 |
@@ -748,7 +749,7 @@ const serve = <A, E, R>(
     const connection = connectionOf(request.source)
     const inbox = yield* Mailbox.make<Message>()
     const opened = yield* Deferred.make<void>()
-    /** What ends the handler. */
+    /** What ends the handler from here. */
     const stop = yield* Deferred.make<never, WebSocketClose>()
     const room = yield* Effect.makeLatch(true)
     let ws: Ws | undefined
@@ -828,16 +829,16 @@ const serve = <A, E, R>(
     }
     const pulse = connection === undefined || ping === undefined
       ? Effect.never
-      : heartbeat(ping, () =>
-        ws?.ping(), () =>
-        connection.bytesRead + signs, () =>
-        behind && !connection.writableNeedDrain)
+      : heartbeat(ping, {
+        ping: () => ws?.ping(),
+        signs: () => connection.bytesRead + signs,
+        isExcused: () => behind && !connection.writableNeedDrain
+      })
+    const ends = Effect.raceFirst(Effect.raceFirst(Deferred.await(stop), ended), pulse)
 
     const exit = yield* Deferred.await(opened).pipe(
-      Effect.zipRight(Effect.scoped(Effect.suspend(() =>
-        handler(socket)
-      ))),
-      Effect.raceFirst(Effect.raceFirst(Deferred.await(stop), Effect.raceFirst(pulse, ended))),
+      Effect.zipRight(Effect.scoped(Effect.suspend(() => handler(socket)))),
+      Effect.raceFirst(ends),
       Effect.interruptible,
       Effect.exit
     )
@@ -883,9 +884,11 @@ const hasClosed = (exit: Exit.Exit<void, PlatformSocket.SocketError>): boolean =
  */
 const heartbeat = (
   { interval, timeout }: NonNullable<Limits["ping"]>,
-  ping: () => void,
-  signs: () => number,
-  isExcused: () => boolean
+  { isExcused, ping, signs }: {
+    readonly ping: () => void
+    readonly signs: () => number
+    readonly isExcused: () => boolean
+  }
 ): Effect.Effect<never, WebSocketClose> =>
   Effect.gen(function*() {
     yield* Effect.sleep(interval)
@@ -929,8 +932,9 @@ const closeFor = (failure: unknown): WebSocketClose | undefined => {
   // under a span Effect fails with a stand-in
   const error = Cause.originalError(failure)
   if (error instanceof WebSocketClose) return error
-  if (typeof error !== "object" || error === null || !Schema.isSchema(error.constructor)) return undefined
-  return byStatus.get(HttpApiSchema.getStatusError(error.constructor))
+  if (typeof error !== "object" || error === null) return undefined
+  if (error instanceof HttpException) return byStatus.get(error.status)
+  return Schema.isSchema(error.constructor) ? byStatus.get(HttpApiSchema.getStatusError(error.constructor)) : undefined
 }
 
 // -------------------------------------------------------------------------------------------------------------- JSON

@@ -30,7 +30,16 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { AccessLog, ExceptionHandlers, Forwarded, Middleware, RequestId, Stack, WebSocket } from "effect-middleware"
+import {
+  AccessLog,
+  ExceptionHandlers,
+  Forwarded,
+  HttpException,
+  Middleware,
+  RequestId,
+  Stack,
+  WebSocket
+} from "effect-middleware"
 import * as Net from "node:net"
 import { assertLinear } from "./internal/hostile.js"
 import { answered } from "./utils/laws.js"
@@ -670,6 +679,13 @@ describe("what the client sees, and the log", () => {
       handler: () => Effect.withSpan(new NotPermitted(), "inner"),
       seen: [3003, ""]
     }],
+    ["an HttpException of status 401", { handler: () => HttpException.make(401), seen: [3000, ""] }],
+    ["of status 403", { handler: () => HttpException.make(403, { detail: "hunter2" }), seen: [3003, ""] }],
+    ["of status 404", {
+      handler: () => HttpException.notFound(),
+      seen: [1011, ""],
+      logged: [`${failed} | HttpException: 404 Not Found`]
+    }],
     ["of another status", { handler: () => new Missing(), seen: [1011, ""], logged: [`${failed} | Missing`] }],
     ["a failure that nobody has mapped", {
       handler: () => secret,
@@ -1032,6 +1048,17 @@ describe("backpressure", () => {
         assert.strictEqual((yield* answered(client.frame)).payload.length, message.length)
       }
       assert.deepStrictEqual(closedOf(yield* answered(client.frame)), { code: 1000, reason: "" })
+    }))
+
+  it.scoped("a client that pings without end, and reads no pong, is cut off", () =>
+    Effect.gen(function*() {
+      const ended = yield* Deferred.make<void>()
+      const port = yield* server(() => Effect.onInterrupt(Effect.never, () => Deferred.succeed(ended, undefined)))
+      const client = yield* raw(port)
+      client.socket.pause()
+      const pings = Buffer.concat(Array.from({ length: 500 }, () => print(opcode.ping, Buffer.alloc(125))))
+      for (let i = 0; i < 400; i++) client.socket.write(pings)
+      yield* answered(Deferred.await(ended))
     }))
 
   it.scoped("who waits for a client that goes away does not wait for ever", () =>
