@@ -871,7 +871,7 @@ const unable = (cause: unknown) =>
 const isLonger = (message: Message, bytes: number): boolean =>
   typeof message === "string"
     // a character of a string has up to three bytes
-    ? message.length > bytes || (message.length * 3 > bytes && new TextEncoder().encode(message).length > bytes)
+    ? message.length * 3 > bytes && new TextEncoder().encode(message).length > bytes
     : message.length > bytes
 
 const hasClosed = (exit: Exit.Exit<void, PlatformSocket.SocketError>): boolean =>
@@ -928,9 +928,7 @@ const byStatus = new Map([
   [413, tooBig]
 ])
 
-const closeFor = (failure: unknown): WebSocketClose | undefined => {
-  // under a span Effect fails with a stand-in
-  const error = Cause.originalError(failure)
+const closeFor = (error: unknown): WebSocketClose | undefined => {
   if (error instanceof WebSocketClose) return error
   if (typeof error !== "object" || error === null) return undefined
   if (error instanceof HttpException) return byStatus.get(error.status)

@@ -346,6 +346,7 @@ describe("middleware", () => {
       const options: WebSocket.Options = { origins: (origin, { url }) => origin === "https://a.test" && url === "/" }
       assert.strictEqual((yield* ask({ origin: "https://a.test" }, options)).status, 200)
       assert.strictEqual((yield* ask({ origin: "https://b.test" }, options)).status, 403)
+      assert.strictEqual((yield* ask({ origin }, { origins: () => Effect.succeed("yes") as never })).status, 403)
     }))
 
   it.effect("a failing origin is the function's own failure", () =>
@@ -1134,6 +1135,15 @@ describe("ping", () => {
       }
     }))
 
+  it.scoped("that it takes what it is sent is no answer of one that is read from", () =>
+    Effect.gen(function*() {
+      const port = yield* server(({ send }) => Effect.forever(Effect.delay(send("x".repeat(2 ** 16)), "1 second")))
+      const client = yield* raw(port)
+      let frame = yield* answered(passing(client.frame))
+      while (frame.opcode !== opcode.close) frame = yield* answered(passing(client.frame))
+      assert.deepStrictEqual(closedOf(frame), { code: 3008, reason: "" })
+    }))
+
   it.scoped("is none, if it is said", () =>
     Effect.gen(function*() {
       const port = yield* server(({ send }) => Effect.delay(send("late"), "1 hour"), { ping: false })
@@ -1358,7 +1368,8 @@ describe("WebSocketClose", () => {
     ))
   })
 
-  it("a reason is valid Unicode", () => {
+  it("a reason is valid Unicode, and as long as it may be", () => {
+    assert.strictEqual(close(4000, "a".repeat(124)).reason, "a".repeat(123))
     assert.strictEqual(close(4000, "a\uD83D").reason, "a\uFFFD")
     assert.strictEqual(close(4000, "\uDE00b").reason, "\uFFFDb")
   })
@@ -1627,6 +1638,8 @@ describe("on another server", () => {
     ["text that is longer", 6, "1234567", false],
     ["text of two bytes each", 6, "\u00e9\u00e9\u00e9", true],
     ["one more", 6, "\u00e9\u00e9\u00e9x", false],
+    ["text of three bytes each", 6, "\u20ac\u20ac", true],
+    ["one less", 5, "\u20ac\u20ac", false],
     ["text of four bytes each", 8, "\u{1F600}\u{1F600}", true],
     ["one more", 8, "\u{1F600}\u{1F600}x", false],
     ["bytes", 6, new Uint8Array(6), true],
