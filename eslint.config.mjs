@@ -3,7 +3,7 @@ import js from "@eslint/js"
 import { createNodeResolver, importX } from "eslint-plugin-import-x"
 import { defineConfig } from "eslint/config"
 import typescript from "typescript-eslint"
-import { kernel, optionalPeers, topLevelDrivers } from "./.ci/layout.mjs"
+import { kernel, optionalPeers, shared, topLevelDrivers } from "./.ci/layout.mjs"
 
 // The rules of the layout are selectors over syntax: one mechanism for static, dynamic and type imports alike.
 
@@ -156,7 +156,7 @@ export default defineConfig(
   },
   {
     files: ["src/internal/**/*.ts"],
-    ignores: ["**/*Store.ts", ...kernel.map((module) => `src/${module}.ts`)],
+    ignores: ["**/*Store.ts", ...[...kernel, ...shared].map((module) => `src/${module}.ts`)],
     rules: restrict(everywhere, peers(optionalPeers), fibers, pure)
   },
   {

@@ -1,7 +1,8 @@
 import { defineConfig } from "vitest/config"
 
-// "effect-middleware" resolves to src, not dist. Naming a condition replaces the defaults, so they are named too.
-const conditions = ["effect-middleware", "module", "node", "development|production"]
+// "effect-middleware" resolves to src, not dist. Naming a condition replaces the defaults, so those that Node knows are named
+// too; "module", for bundlers, is not: what it names may be nothing that Node can load.
+const conditions = ["effect-middleware", "node", "development|production"]
 
 export default defineConfig({
   resolve: { conditions },

@@ -20,6 +20,9 @@ export const topLevelDrivers = ["NodeServer"]
 /** Modules that may know fiber internals, pre-response handlers and the platform's markers. */
 export const kernel = ["internal/kernel", "internal/routes", "NodeServer"]
 
+/** Modules of internal/ that are no plain code: two public ones share what they do with Effect. */
+export const shared = ["internal/answers", "internal/report"]
+
 /** @param {string} module such as "Cors" or "Redis/Ioredis" */
 export const isDriver = (module) => module.includes("/") || topLevelDrivers.includes(module)
 

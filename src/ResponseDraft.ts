@@ -120,6 +120,8 @@ export interface Sent {
  * @category models
  */
 export interface Open extends ResponseDraft {
+  /** Before any edit, and before any replacement. */
+  readonly first: HttpServerResponse.HttpServerResponse
   /** The response as edited; the one it began with where nothing was. */
   toResponse(): HttpServerResponse.HttpServerResponse
   /**
@@ -154,13 +156,15 @@ export interface Open extends ResponseDraft {
  * @since 0.1.0
  * @category constructors
  */
-export const open = (response: HttpServerResponse.HttpServerResponse): Open => new Draft(response)
+export const open = (
+  response: HttpServerResponse.HttpServerResponse,
+  /** What it was before the edits of another draft. */
+  first: HttpServerResponse.HttpServerResponse = response
+): Open => new Draft(response, first)
 
 class Draft implements Open {
   private ownStatus: number
   private current: HttpServerResponse.HttpServerResponse
-  /** Before any edit, and before any replacement. */
-  private readonly first: HttpServerResponse.HttpServerResponse
   private ownHeaders: Record<string, string> | undefined
   private ownCookies: Record<string, Cookies.Cookie> | undefined
   private ownBody: HttpBody.HttpBody | undefined
@@ -168,8 +172,11 @@ class Draft implements Open {
   private unrendered: object | undefined
   private ownListeners: Array<(sent: Sent) => void> | undefined
 
-  constructor(response: HttpServerResponse.HttpServerResponse) {
-    this.current = this.first = response
+  constructor(
+    response: HttpServerResponse.HttpServerResponse,
+    readonly first: HttpServerResponse.HttpServerResponse
+  ) {
+    this.current = response
     this.ownStatus = response.status
   }
 
@@ -258,7 +265,8 @@ class Draft implements Open {
     )
     this.replace(response)
     for (const name in headers) {
-      if (headers[name] !== first.headers[name] && !representation.test(name)) this.write()[name] = headers[name]!
+      const isEdit = headers[name] !== first.headers[name] && !representation.test(name)
+      if (isEdit && response.headers[name] === undefined) this.write()[name] = headers[name]!
     }
     if (cookies.length > 0) this.ownCookies = Object.fromEntries(cookies)
   }

@@ -14,12 +14,14 @@
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpRouter from "@effect/platform/HttpRouter"
 import { clientAbortFiberId } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as PlatformSocket from "@effect/platform/Socket"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -36,6 +38,7 @@ import { Client } from "./Forwarded.js"
 import { HttpException } from "./HttpException.js"
 import { splitList, trim } from "./internal/fields.js"
 import { compileOrigins, isOrigin, isSameHost } from "./internal/origin.js"
+import { report } from "./internal/report.js"
 import type { Connection, Ws } from "./internal/upgrade.js"
 import { agree, connectionOf, limit, receivedOf, wsOf } from "./internal/upgrade.js"
 import * as Middleware from "./Middleware.js"
@@ -845,7 +848,7 @@ const serve = <A, E, R>(
     over = true
     // the close of the client is behind what nobody reads any more
     readOn()
-    const { code, reason } = yield* closeOf(exit)
+    const { code, reason } = yield* closeOf(exit, request)
     const closing = yield* write(new PlatformSocket.CloseEvent(code, reason)).pipe(
       Effect.zipRight(Effect.never),
       Effect.raceFirst(connection === undefined ? Fiber.await(reading) : lost(connection)),
@@ -910,7 +913,10 @@ const unexpected = new WebSocketClose({ code: 1011 })
 const isInterrupted = <A, E>(exit: Exit.Exit<A, E>): exit is Exit.Failure<A, E> =>
   Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
 
-const closeOf = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<WebSocketClose> => {
+const closeOf = (
+  exit: Exit.Exit<unknown, unknown>,
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<WebSocketClose> => {
   if (Exit.isSuccess(exit)) return Effect.succeed(normal)
   if (isInterrupted(exit)) return Effect.succeed(goingAway)
   const { cause } = exit
@@ -918,7 +924,11 @@ const closeOf = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<WebSocketClos
     ? Option.flatMapNullable(Cause.failureOption(cause), closeFor)
     : Option.none()
   if (Option.isSome(known)) return Effect.succeed(known.value)
-  return Effect.as(Effect.logError("The handler of a WebSocket failed", cause), unexpected)
+  const told = Effect.contextWithEffect((services: Context.Context<never>) => {
+    const route = Option.getOrUndefined(Context.getOption(services, HttpRouter.RouteContext))?.route.path
+    return report("The handler of a WebSocket failed", { cause, part: "socket", request, route, services })
+  })
+  return Effect.as(told, unexpected)
 }
 
 const byStatus = new Map([

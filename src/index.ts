@@ -14,12 +14,26 @@ export * as AccessLog from "./AccessLog.js"
 export * as Cors from "./Cors.js"
 
 /**
+ * What a developer sees of a failure: the cause with the source around it, spans, logs, the request and the stack.
+ *
+ * @since 0.1.0
+ */
+export * as DebugPage from "./DebugPage.js"
+
+/**
  * Randomness for plain phases, which have no Effect to ask, injected so that
  * tests can fix it.
  *
  * @since 0.1.0
  */
 export * as Entropy from "./Entropy.js"
+
+/**
+ * Who is told of what went wrong: an error tracker, a metric, a trace.
+ *
+ * @since 0.1.0
+ */
+export * as ErrorReporter from "./ErrorReporter.js"
 
 /**
  * Turns failures into responses, and says so in the type: what is handled is gone from the error channel, what is not
@@ -98,6 +112,13 @@ export * as RequestId from "./RequestId.js"
  * @since 0.1.0
  */
 export * as ResponseDraft from "./ResponseDraft.js"
+
+/**
+ * The outermost layer: answers what nobody has answered, and tells of it once.
+ *
+ * @since 0.1.0
+ */
+export * as ServerErrors from "./ServerErrors.js"
 
 /**
  * Tells the client how long an answer took, and of what that was made: `Server-Timing`, and `X-Process-Time`.

@@ -28,7 +28,9 @@ class Pages extends Context.Tag("test/Pages")<Pages, {
         )
       ))
       const origin = (name: string) => loopback(name, port)
-      return { origin, on: yield* Effect.cachedFunction((name: string) => open(origin(name))) }
+      // one browser's, as the cache is where two pages may meet
+      const beside = yield* open(origin("app"))
+      return { origin, on: yield* Effect.cachedFunction((name: string) => open(origin(name), { beside })) }
     })
   )
 }

@@ -16,6 +16,7 @@ import {
   Middleware,
   ProblemDetails,
   RequestId,
+  ServerErrors,
   ServerTiming,
   Telemetry,
   TrustedHost
@@ -108,6 +109,7 @@ const stacks = {
   "refused last": stackOf(...plain(20), refusing),
   "answered last": stackOf(...plain(20), responding),
   "20 plain, 5 that wrap": stackOf(...plain(20), ...wrapping(5)),
+  "20 plain, in ServerErrors": stackOf(ServerErrors.middleware(), ...plain(20)),
   "20 plain, a requestEffect": stackOf(
     ...plain(20),
     Middleware.make({ name: "RequestEffect", requestEffect: () => Effect.void })
@@ -137,6 +139,7 @@ const preflight: Init = {
 
 class Tagged extends Data.TaggedError("Tagged")<{}> {}
 const handling = stackOf(
+  ServerErrors.middleware(),
   RequestId.middleware(),
   ProblemDetails.middleware(),
   ExceptionHandlers.concat(
@@ -183,6 +186,8 @@ for (const mount of measured) {
         atMost("20 plain, of another request, annotated", 5, 2)
         // what wraps stands between two frames, and each is an Effect of its own that the fiber has to know
         atMost("20 plain, 5 that wrap", 5 + 5 * 3, 1 + 5)
+        // one that wraps, and catches
+        atMost("20 plain, in ServerErrors", 5 + 3 + 2, 2)
         // an Effect is entered with a continuation, and one on the way out gets the context of its place
         atMost("20 plain, a requestEffect", 5 + 3, 1)
         atMost("20 plain, a responseEffect", 5 + 36, 3)

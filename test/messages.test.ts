@@ -222,6 +222,16 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
     says: /MustBeSendable<1006>/
   },
   {
+    title: "A secret that a log would show",
+    code: "ServerErrors.middleware({ debug: { secret: \"0123456789abcdef\" } })",
+    says: /Type 'string' is not assignable to type 'Redacted<string>'/
+  },
+  {
+    title: "A handler of server errors that gives no response",
+    code: "ServerErrors.middleware({ handler: () => Effect.succeed(\"sorry\") })",
+    says: /'Effect<HttpServerResponse, unknown, never>'/
+  },
+  {
     title: "A WebSocket whose handshake nobody checks",
     code:
       `Layer.launch(Stack.serve(WebSocket.handle(() => Effect.void), cors)).pipe(Effect.provide(server), Effect.runFork)`,
@@ -233,7 +243,7 @@ const prelude = `import {
   HttpApiMiddleware, HttpApp, HttpLayerRouter, HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse
 } from "@effect/platform"
 import { Effect, Layer } from "effect"
-import { ExceptionHandlers, Forwarded, Middleware, RequestId, Stack, WebSocket } from "effect-middleware"
+import { ExceptionHandlers, Forwarded, Middleware, RequestId, ServerErrors, Stack, WebSocket } from "effect-middleware"
 import {
   auth, Busy, condition, cors, Database, errors, limit, NotFound, Session, session, Store, User
 } from "./fixtures.js"

@@ -18,19 +18,24 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import { globalValue } from "effect/GlobalValue"
 import * as HashMap from "effect/HashMap"
+import * as HashSet from "effect/HashSet"
 import * as Inspectable from "effect/Inspectable"
-import type * as Logger from "effect/Logger"
+import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import type { Failure, Member } from "../DebugPage.js"
 import * as Entropy from "../Entropy.js"
+import type { Report } from "../ErrorReporter.js"
 import type {
   Any,
   AnyTag,
@@ -46,7 +51,8 @@ import type {
 } from "../Middleware.js"
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
-import { hasFailed, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
+import { cutOff, hasFailed, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
+import { report } from "./report.js"
 import { allowed, inherit, isInApi } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
@@ -144,6 +150,8 @@ export class ExchangeImpl implements Exchange {
   child: ExchangeImpl | undefined
   /** The failure with which this run has ended: the app's own, or a refusal that carries its edits already. */
   passed: Cause.Cause<unknown> | undefined
+  /** What its response has become. */
+  edited: { readonly from: Response; readonly to: Response } | undefined
   /** Who is told how the response of this run, or of those further in, has fared. */
   listeners: ReadonlyArray<(sent: Sent) => void> = []
   /** A refusal that could not be given its response: a primitive, a frozen object, an interruption. */
@@ -164,6 +172,10 @@ export class ExchangeImpl implements Exchange {
 
   /** The last refusal in this run or in one further in. */
   refusal: Refusal | undefined
+  /** The phase or the wrapper of this run that has failed, where it was not the app. */
+  failedBy: string | undefined
+  /** On the outermost run: who answers what nobody has. */
+  guard: Guard | undefined
 
   constructor(
     private readonly fiber: Host,
@@ -254,14 +266,23 @@ export class ExchangeImpl implements Exchange {
       for (const logger of get(FiberRef.currentLoggers)) logger.log(options)
     })
   }
-  /** Tells every run around this one what has ended it, if that was a refusal. */
+  /** Notes what has ended this run; every run around it is told, if that was a refusal. */
   conclude(ended: Ended) {
+    if (ended._tag === "Respond") return
+    this.failedBy = this.endedBy
     if (ended._tag === "Refuse") this.refused(this.endedBy, ended.error)
   }
   refused(by: string, error: unknown) {
     // under a span Effect fails with a stand-in
     this.refusal = { by, error: Cause.originalError(error) }
     this.parent?.refused(by, error)
+  }
+
+  /** Runs beside the request, which may have ended. */
+  fork(effect: Effect.Effect<void>) {
+    const { currentContext: context } = this.fiber
+    const runtimeFlags = Runtime.defaultRuntimeFlags
+    Runtime.runFork(Runtime.make({ context, runtimeFlags, fiberRefs: refsOf(this.fiber) }))(effect)
   }
 
   give(key: string, value: unknown) {
@@ -678,6 +699,178 @@ export const rescue = <Handles, const Name extends string, E, R, Members>(
   return fromPhases(name, [{ name, around: wrap }], members)
 }
 
+/** What nobody has answered, and where. */
+export interface Unanswered extends Report, Pick<Failure, "members"> {}
+
+/** Gives what is sent for what nobody has answered. */
+export type Guard<R = never> = (unanswered: Unanswered, run: ExchangeImpl) => Effect.Effect<Response, never, R>
+
+/**
+ * Answers whatever fails inside, and so handles everything. Its `answer` is also asked for what is sent in the place of a
+ * response that the stack could not finish.
+ *
+ * - A failure that knows its answer, and a response in the place of a failure, is answered by that.
+ * - An interruption is 503, or 499 where the client has gone.
+ * - What is the server's fault is told, once.
+ * - In a mount where the response has already left it can do no more than that.
+ */
+export const guard = <const Name extends string, R>(
+  name: Name,
+  { answer, answerOf, prepare, unavailable }: {
+    readonly answer: Guard<R>
+    readonly answerOf: (failed: Failed) => Effect.Effect<Response, unknown> | undefined
+    readonly prepare: (app: ErasedApp, run: ExchangeImpl) => ErasedApp
+    readonly unavailable: Response
+  }
+): Middleware<never, never, Exclude<R, HttpServerRequest.HttpServerRequest>, unknown, Name, Wrapping> => {
+  let told = false
+  const wrap = (app: ErasedApp): ErasedApp =>
+    Effect.withFiberRuntime((fiber) => {
+      const run = nearest(fiber)!
+      outermost(run).guard ??= (unanswered) => answer(unanswered, run) as Effect.Effect<Response>
+      const onCause = (cause: Cause.Cause<unknown>): ErasedApp => {
+        const request = requestOf(fiber)
+        const at = innermost(run)
+        const unanswered = (cause: Cause.Cause<unknown>): Unanswered => unansweredAt(at, cause, "request")
+        const tell = (unanswered: Unanswered) => {
+          failSpan(run.span, unanswered.cause)
+          return report("A request failed", unanswered)
+        }
+        const [sent, rest] = withoutResponse(cause)
+        if (isAnswered(request)) {
+          const late = Effect.zipRight(told ? Effect.void : tooLate(name), Effect.failCause(cause))
+          told = true
+          const isFault = sent !== undefined && sent.status >= 500 && !Cause.isInterruptedOnly(rest)
+          return isFault ? Effect.zipRight(tell(unanswered(rest)), late) : late
+        }
+        if (sent !== undefined) return sent
+        if (Cause.isInterruptedOnly(cause)) {
+          return isAbort(cause)
+            ? clientClosedRequest
+            : Effect.as(Effect.logWarning("A request was interrupted"), unavailable)
+        }
+        const failure = Cause.failureOption(cause)
+        const defect = failure._tag === "None"
+        const error: unknown = defect ? Option.getOrUndefined(Cause.dieOption(cause)) : failure.value
+        const inApi = () => isInApi(app)
+        const known = answerOf({ error, defect, request, allow: () => allowed(app, request, fiber), inApi }) ??
+          // platform renders a defect too that knows how
+          (defect && typeof error === "object" && error !== null ? ownFace(error) : undefined)
+        // the errors of its endpoints an `HttpApi` encodes outside of us
+        if (known === undefined && !defect && inApi()) return Effect.failCause(cause)
+        const decline = (cause: Cause.Cause<unknown>) => {
+          const failed = unanswered(cause)
+          return Effect.zipRight(tell(failed), answer(failed, run)) as ErasedApp
+        }
+        return known === undefined ? decline(cause) : Effect.matchCauseEffect(known, {
+          onFailure: decline,
+          onSuccess: (response) => response.status < 500 ? response : Effect.as(tell(unanswered(cause)), response)
+        })
+      }
+      return Effect.catchAllCause(prepare(app, run), onCause)
+    })
+  return fromPhases(name, [{ name, around: wrap }], wrapping)
+}
+
+/** Keeps what a request logs, and the spans that it makes. */
+export interface Recorder {
+  readonly record: (app: ErasedApp) => ErasedApp
+  readonly recording: (unanswered: Unanswered) => Failure
+}
+
+/** More than this many would be a loop, and fill the memory. */
+const most = 500
+
+export const recorder = ({ clock, entropy }: ExchangeImpl): Recorder => {
+  const startedAt = clock.unsafeCurrentTimeMillis()
+  const spans: Array<Tracer.Span> = []
+  const logs: Array<Logger.Logger.Options<unknown>> = []
+  const logger = Logger.make<unknown, void>((options) => void (logs.length < most && logs.push(options)))
+  return {
+    record: (app) =>
+      Effect.flatMap(Effect.tracer, (tracer) =>
+        app.pipe(
+          Effect.withTracer(Tracer.make({
+            context: (f, fiber) => tracer.context(f, fiber),
+            span: (...args) => {
+              const span = tracer.span(...args)
+              if (spans.length < most) spans.push(span)
+              return span
+            }
+          })),
+          Effect.locallyWith(FiberRef.currentLoggers, HashSet.add(logger))
+        )),
+    recording: (unanswered) => ({
+      ...unanswered,
+      spans,
+      logs,
+      startedAt,
+      now: clock.unsafeCurrentTimeMillis(),
+      entropy
+    })
+  }
+}
+
+/** What there is to be shown of a context. */
+export const entriesOf = (context: Context.Context<never>): Iterable<readonly [key: string, service: unknown]> =>
+  context.unsafeMap
+
+const clientClosedRequest = HttpServerResponse.empty({ status: 499 })
+const isAbort = (cause: Cause.Cause<unknown>) =>
+  HashSet.some(Cause.interruptors(cause), (id) => Equal.equals(id, HttpServerError.clientAbortFiberId))
+
+/** A response in the place of a defect is what platform has to send, or has sent. */
+const withoutResponse = (cause: Cause.Cause<unknown>): readonly [Response | undefined, Cause.Cause<unknown>] => {
+  const [sent] = Chunk.filter(Cause.defects(cause), HttpServerResponse.isServerResponse)
+  if (sent === undefined) return [undefined, cause]
+  const rest = Cause.stripSomeDefects(
+    cause,
+    (defect) => HttpServerResponse.isServerResponse(defect) ? Option.some(Cause.empty) : Option.none()
+  )
+  return [sent, Option.getOrElse(rest, () => Cause.empty)]
+}
+
+/** Platform ends the span of a request with what the app gave; that is a response, and the request has failed all the same. */
+const failSpan = (span: Tracer.Span | undefined, cause: Cause.Cause<unknown>) => {
+  if (span?.kind !== "server") return
+  const end = span.end.bind(span)
+  span.end = (time, exit) => end(time, Exit.isSuccess(exit) ? Exit.failCause(cause) : exit)
+}
+
+const outermost = (run: ExchangeImpl): ExchangeImpl => run.parent === undefined ? run : outermost(run.parent)
+const innermost = (run: ExchangeImpl): ExchangeImpl => run.child === undefined ? run : innermost(run.child)
+
+const unansweredAt = (
+  run: ExchangeImpl,
+  cause: Cause.Cause<unknown>,
+  part: Report["part"],
+  phase = run.failedBy
+): Unanswered => ({
+  cause,
+  part,
+  request: outermost(run).request,
+  route: run.route,
+  services: run.context as Context.Context<never>,
+  members: () => membersOf(run, phase)
+})
+
+/** The members of every stack around a run, and in it. What has failed further out has failed last. */
+const membersOf = (innermost: ExchangeImpl, failed: string | undefined): ReadonlyArray<Member> => {
+  const stacks = new Set<Compiled>()
+  let [by, of] = [failed, innermost.stack]
+  for (let run: ExchangeImpl | undefined = innermost; run !== undefined; run = run.parent) {
+    if (run.stack === undefined) continue
+    stacks.add(run.stack)
+    if (run !== innermost && run.failedBy !== undefined) [by, of] = [run.failedBy, run.stack]
+  }
+  return [...stacks].reverse().flatMap((stack) =>
+    stack.frames.flatMap(({ phases }) => phases).filter(({ guard }) => guard === undefined).map(({ name }) => ({
+      name,
+      failed: stack === of && name === by
+    }))
+  )
+}
+
 const tooLate = (name: string) =>
   Effect.logError(
     `${name} cannot handle failures here: the response has left before the middleware sees the failure, since ` +
@@ -705,6 +898,7 @@ const depart = (fiber: AnyFiber, exchange: ExchangeImpl, response: Response): Er
  */
 const refuse = (fiber: AnyFiber, exchange: ExchangeImpl, cause: Cause.Cause<unknown>, by?: string): ErasedApp => {
   const failure = by === undefined ? Option.none() : Cause.failureOption(cause)
+  if (by !== undefined) exchange.failedBy = by
   if (failure._tag === "Some") exchange.refused(by!, failure.value)
   if (exchange.stack?.matters === true || exchange.covered) {
     exchange.install(fiber)
@@ -823,10 +1017,18 @@ export const flush = (
   response: Response
 ): Response | Effect.Effect<Response, never, unknown> => {
   if (exchange.child === undefined && exchange.pending.length === 0) return response
-  const draft = open(response)
-  const failed = (cause: Cause.Cause<unknown>) => {
-    draft.fallBack(internalServerError)
-    return Effect.logError("A response phase failed; the response was replaced by a 500", cause)
+  const edited = exchange.child?.edited
+  const draft = open(response, edited?.to === response ? edited.from : response)
+  const { guard } = outermost(exchange)
+  const failed = (cause: Cause.Cause<unknown>, at = exchange, by?: string) => {
+    const unanswered = unansweredAt(at, cause, "response", by)
+    return Effect.map(
+      Effect.zipRight(
+        report("A response phase failed; the response was replaced by a 500", unanswered),
+        guard === undefined ? Effect.succeed(internalServerError) : guard(unanswered, exchange)
+      ),
+      (response) => draft.fallBack(response)
+    )
   }
   const go = (): Effect.Effect<void, never, unknown> | undefined => {
     for (let turn = take(exchange); turn !== undefined; turn = take(exchange)) {
@@ -843,27 +1045,37 @@ export const flush = (
       if (effect === undefined) return render(turn)
       return Effect.suspend(() => effect).pipe(
         Effect.provide(owner.context),
-        Effect.catchAllCause(failed),
+        Effect.catchAllCause((cause) => failed(cause, owner, phase.name)),
         Effect.flatMap(() => render(turn) ?? Effect.void)
       )
     } catch (defect) {
-      return failed(Cause.die(defect))
+      return failed(Cause.die(defect), owner, phase.name)
     }
   }
   const render = ({ owner, phase }: Turn): Effect.Effect<void> | undefined => {
     const error = draft.takeRefusal()
     if (error === undefined) return undefined
     owner.refused(phase.name, error)
-    return Effect.map(
-      HttpServerRespondable.toResponseOrElse(error, internalServerError),
-      (response) => draft.replace(response)
+    const cause = Cause.fail(error)
+    return Effect.suspend(() => HttpServerRespondable.toResponseOrElse(error, internalServerError)).pipe(
+      Effect.tap(({ status }) =>
+        guard === undefined || status < 500
+          ? Effect.void
+          : report("A request failed", unansweredAt(owner, cause, "response", phase.name))
+      ),
+      Effect.map((response) => draft.replace(response)),
+      Effect.catchAllCause((cause) => failed(cause, owner, phase.name))
     )
   }
   const inner = listenersOf(exchange.child)
   const close = (): Response | Effect.Effect<Response> => {
     exchange.listeners = [...inner, ...draft.listeners]
     // a response may yet be dropped: whoever stands outermost checks and watches the one that is sent
-    if (exchange.parent !== undefined) return draft.toResponse()
+    if (exchange.parent !== undefined) {
+      const to = draft.toResponse()
+      exchange.edited = { from: draft.first, to }
+      return to
+    }
     const mistake = draft.mistake()
     const send = () => watch(exchange, draft.toResponse(), exchange.listeners)
     return mistake === undefined || isUpgraded(exchange.request)
@@ -878,64 +1090,77 @@ export const flush = (
 const listenersOf = (run: ExchangeImpl | undefined): ReadonlyArray<(sent: Sent) => void> =>
   run === undefined || run.listeners.length > 0 ? run?.listeners ?? [] : listenersOf(run.child)
 
-/** Tells the listeners, once, how the response fared; on the way its bytes are counted where nothing else knows them. */
+/**
+ * Tells the listeners, once, how the response fared; on the way its bytes are counted where nothing else knows them. A body
+ * that fails is told too, and its connection cut off: platform's server would end it as if it were whole.
+ */
 const watch = (
   exchange: ExchangeImpl,
   response: Response,
   listeners: ReadonlyArray<(sent: Sent) => void>
 ): Response => {
-  if (listeners.length === 0) return response
+  if (listeners.length === 0 && exchange.guard === undefined) return response
+  // what platform has sent is watched already
+  if (isAnswered(exchange.request)) return response
   const { request } = exchange
+  const told = (cause: Cause.Cause<unknown>, part: Report["part"]) =>
+    report(
+      part === "body" ? "The body of a response failed" : "A listener of a response failed",
+      unansweredAt(exchange, cause, part)
+    )
   const tell = (sent: Sent) => {
     for (const listener of listeners) {
       try {
         listener(sent)
       } catch (defect) {
-        try {
-          exchange.log(LogLevel.Error, "A listener of a response failed", {}, Cause.die(defect))
-        } catch {
-          // nobody stands around a listener: what a logger throws would end the process
-        }
+        exchange.fork(told(Cause.die(defect), "response"))
       }
     }
   }
   const node = nodeResponse(request)
   const known = bytesOf(request, response)
+  const { body } = response
+  const streams = body._tag === "Stream" && known !== 0
+  let [counted, failed] = [0, false]
   if (node === undefined) {
     tell({ status: response.status, bytes: known, aborted: false, failed: false })
-    return response
-  }
-  if (isUpgraded(request)) {
+  } else if (isUpgraded(request)) {
     // what the app answered after the last message is not sent
     tell({ status: 101, bytes: 0, aborted: false, failed: false })
     return response
+  } else {
+    // a handler may have answered on Node's response, and another response than this may be sent in the end
+    const isOurs = node.writableEnded ? () => false : () => node.statusCode === response.status
+    whenDone(request, node, (lost) => {
+      const short = streams && !lost && !failed && counted < (body.contentLength ?? 0)
+      const broken = hasFailed(node)
+      if (short) exchange.fork(told(Cause.die(new RangeError("The body is shorter than its Content-Length")), "body"))
+      else if (broken && !failed) exchange.fork(told(Cause.die(node.errored), "body"))
+      // the client waits for the rest
+      if (short) cutOff(request, node, () => {})
+      failed ||= short || broken
+      const aborted = lost || failed
+      const bytes = streams ? counted : !node.headersSent ? 0 : aborted || !isOurs() ? undefined : known
+      // of a client that did not wait there is no status but the one it was to have
+      tell({ status: node.headersSent || !lost ? node.statusCode : response.status, bytes, aborted, failed })
+    })
   }
-  // a handler may have answered on Node's response, and another response than this may be sent in the end
-  const isOurs = node.writableEnded ? () => false : () => node.statusCode === response.status
-  const { body } = response
-  const counts = body._tag === "Stream" && known !== 0
-  let [counted, failed] = [0, false]
-  whenDone(request, node, (lost) => {
-    // platform ends a response whose stream has failed, or was too short, as if it were whole
-    const short = counts && !lost && counted < (body.contentLength ?? 0)
-    failed ||= short || hasFailed(node)
-    const aborted = lost || failed
-    const bytes = counts ? counted : !node.headersSent ? 0 : aborted || !isOurs() ? undefined : known
-    // of a client that did not wait there is no status but the one it was to have
-    tell({ status: node.headersSent || !lost ? node.statusCode : response.status, bytes, aborted, failed })
+  if (!streams) return response
+  const tallied = Stream.map(body.stream, (bytes) => {
+    counted += bytes.length
+    return bytes
   })
-  if (!counts) return response
-  const tallied = Stream.tapErrorCause(
-    Stream.map(body.stream, (bytes) => {
-      counted += bytes.length
-      return bytes
-    }),
+  const watched = Stream.onError(tallied, (cause) => {
     // a client that leaves interrupts it
-    (cause) => Effect.sync(() => failed = !Cause.isInterruptedOnly(cause))
-  )
+    failed = !Cause.isInterruptedOnly(cause)
+    const cut = node === undefined
+      ? Effect.void
+      : Effect.async<void>((resume) => cutOff(request, node, () => resume(Effect.void)))
+    return failed ? Effect.zipRight(told(cause, "body"), cut) : cut
+  })
   // a clone, as a draft makes it
   return Object.assign(Object.create(Object.getPrototypeOf(response)), response, {
-    body: HttpBody.stream(tallied, body.contentType, body.contentLength)
+    body: HttpBody.stream(watched, body.contentType, body.contentLength)
   })
 }
 
@@ -961,6 +1186,10 @@ const shared: PropertyDescriptorMap = Object.fromEntries(
     }
   }])
 )
+
+/** The request as the server made it. */
+export const originalOf = (request: HttpServerRequest.HttpServerRequest): HttpServerRequest.HttpServerRequest =>
+  baseKey in request ? originalOf((request as Derived)[baseKey]) : request
 
 /**
  * Another view of a request by delegation to the original, on which the servers

@@ -9,7 +9,7 @@ export interface NodeResponse {
   /** None while it waits behind the response to an earlier request of the connection. */
   readonly socket: object | null
   /** In HTTP/2. */
-  readonly stream?: { readonly aborted: boolean } | undefined
+  readonly stream?: { readonly aborted: boolean; readonly close: (code: number) => void } | undefined
   readonly once: (event: "close", f: () => void) => void
   readonly prependOnceListener: (event: "finish", f: () => void) => void
 }
@@ -18,6 +18,9 @@ interface Connection {
   readonly destroyed: boolean
   readonly listeners: (event: "error") => ReadonlyArray<unknown>
   readonly on: (event: "error", f: () => void) => void
+  readonly destroy: () => void
+  /** `f` runs too where the connection is lost. */
+  readonly write: (text: string, f: () => void) => void
   readonly once: (event: "close", f: () => void) => void
 }
 
@@ -56,6 +59,23 @@ export const isUpgraded = (request: Request): boolean => {
 export const hasFailed = ({ errored }: NodeResponse): boolean =>
   errored !== null && errored !== undefined && errored.name !== "AbortError" &&
   errored.code !== "ERR_STREAM_PREMATURE_CLOSE" && errored.code !== "ECONNRESET" && errored.code !== "EPIPE"
+
+/**
+ * Ends a response so that the client can tell that it is not whole: by its connection, in HTTP/2 by its stream. What has
+ * been written goes out before; `f` runs then, and before that nothing more may be written.
+ */
+export const cutOff = ({ source }: Request, { stream }: NodeResponse, f: () => void): void => {
+  if (stream !== undefined) {
+    // INTERNAL_ERROR
+    stream.close(2)
+    return f()
+  }
+  const { socket } = source as { readonly socket: Connection }
+  socket.write("", () => {
+    socket.destroy()
+    f()
+  })
+}
 
 /**
  * Runs `f` once, when all of the response has gone to the system, or when it never will: the connection is `lost`.

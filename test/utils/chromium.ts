@@ -1,16 +1,12 @@
-/**
- * Chromium, driven over the pipe of its DevTools protocol: no port, no driver
- * program, and a browser that goes when the tests go.
- */
+/** Chromium, the system's own, driven by Playwright: one browser for a suite, which goes when the suite does. */
 import { NodeHttpServer } from "@effect/platform-node"
 import { describe, layer, type Vitest } from "@effect/vitest"
-import { Context, Data, Effect, Layer } from "effect"
-import * as ChildProcess from "node:child_process"
+import { Context, Effect, Layer } from "effect"
 import * as Fs from "node:fs"
 import * as Http from "node:http"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import type * as Stream from "node:stream"
+import * as Playwright from "playwright-core"
 import { listen } from "./TestApp.js"
 
 type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
@@ -23,11 +19,16 @@ export interface Page {
   ) => Effect.Effect<A>
   /** Why requests of the page failed, oldest first: the name of the CORS error, or of the network's. */
   readonly failures: ReadonlyArray<string>
+  readonly playwright: Playwright.Page
 }
 
-/** One browser with a profile of its own. */
+export interface Options extends Playwright.BrowserContextOptions {
+  /** A page to share cookies and cache with. A page has its own unless it says so. */
+  readonly beside?: Page
+}
+
 export class Chromium extends Context.Tag("test/Chromium")<Chromium, {
-  readonly open: (url: string) => Effect.Effect<Page>
+  readonly open: (url: string, options?: Options) => Effect.Effect<Page>
 }>() {}
 
 /** A name of this machine that Chromium takes for a site of its own: `localhost` counts as a top-level domain. */
@@ -49,208 +50,62 @@ export const describeChromium = (name: string, tests: (it: Vitest.MethodsNonLive
     () => layer(live, { excludeTestServices: true, timeout: "30 seconds" })(tests)
   )
 
-// --- the protocol ----------------------------------------------------------------------------------------------------
-
-/** The commands in use: what each takes, and what it gives. */
-interface Commands {
-  readonly "Target.createTarget": [{ readonly url: string }, { readonly targetId: string }]
-  readonly "Target.attachToTarget": [
-    { readonly targetId: string; readonly flatten: true },
-    { readonly sessionId: string }
-  ]
-  readonly "Network.enable": [{}, {}]
-  readonly "Page.enable": [{}, {}]
-  readonly "Page.navigate": [{ readonly url: string }, { readonly errorText?: string }]
-  readonly "Runtime.evaluate": [
-    { readonly expression: string; readonly awaitPromise: true; readonly returnByValue: true },
-    {
-      readonly result: { readonly value?: unknown }
-      readonly exceptionDetails?: { readonly text: string; readonly exception?: { readonly description?: string } }
-    }
-  ]
-}
-
-/** The events in use. There are others. */
-type Event =
-  & { readonly sessionId: string }
-  & (
-    | { readonly method: "Page.loadEventFired" }
-    | {
-      readonly method: "Network.loadingFailed"
-      readonly params: { readonly errorText: string; readonly corsErrorStatus?: { readonly corsError: string } }
-    }
-  )
-
-type Answer =
-  & { readonly id: number }
-  & (
-    | { readonly result: unknown }
-    | { readonly error: { readonly message: string } }
-  )
-
-class BrowserError extends Data.TaggedError("BrowserError")<{ readonly message: string }> {}
-
-interface Connection {
-  readonly command: <Method extends keyof Commands>(
-    method: Method,
-    params: Commands[Method][0],
-    sessionId?: string
-  ) => Effect.Effect<Commands[Method][1]>
-  /** For the events of a session. */
-  readonly listeners: Map<string, (event: Event) => void>
-}
-
-/** Messages are JSON, each ended by a zero. */
-const connect = (browser: ChildProcess.ChildProcess): Connection => {
-  // as `start` has asked for them
-  const [, , errors, input, output] = browser.stdio as [null, null, Stream.Readable, Stream.Writable, Stream.Readable]
-  const waiting = new Map<number, (answer: Answer) => void>()
-  const listeners: Connection["listeners"] = new Map()
-
-  let text = ""
-  output.setEncoding("utf8").on("data", (chunk: string) => {
-    const messages = (text + chunk).split("\0")
-    text = messages.pop() ?? ""
-    for (const json of messages) {
-      const message: Answer | Event = JSON.parse(json)
-      if ("id" in message) waiting.get(message.id)?.(message)
-      else listeners.get(message.sessionId)?.(message)
-    }
-  })
-
-  let said = ""
-  errors.setEncoding("utf8").on("data", (chunk: string) => said = (said + chunk).slice(-2000))
-  const gone = (id: number): Answer => ({ id, error: { message: `Chromium is gone. It said:\n${said}` } })
-  browser.on("close", () => waiting.forEach((resume, id) => resume(gone(id))))
-  input.on("error", () => {})
-
-  let last = 0
-  const command: Connection["command"] = <Method extends keyof Commands>(
-    method: Method,
-    params: Commands[Method][0],
-    sessionId?: string
-  ) => {
-    const id = ++last
-    return Effect.async<Answer>((resume) => {
-      waiting.set(id, (answer) => resume(Effect.succeed(answer)))
-      if (isGone(browser)) resume(Effect.succeed(gone(id)))
-      else input.write(`${JSON.stringify({ id, method, params, sessionId })}\0`)
-    }).pipe(
-      Effect.ensuring(Effect.sync(() => waiting.delete(id))),
-      Effect.flatMap((answer) =>
-        "error" in answer
-          ? new BrowserError({ message: `${method}: ${answer.error.message}` })
-          : Effect.succeed(answer.result as Commands[Method][1])
-      ),
-      within(method)
-    )
-  }
-
-  return { command, listeners }
-}
-
-/** Says what did not come, before the runner says only that the test took too long. */
-const within = (what: string) => <A, R>(effect: Effect.Effect<A, BrowserError, R>): Effect.Effect<A, never, R> =>
-  effect.pipe(
-    Effect.timeoutFail({
-      duration: "20 seconds",
-      onTimeout: () => new BrowserError({ message: `Chromium did not answer within 20 seconds: ${what}` })
-    }),
-    Effect.orDie
-  )
-
-const openPage = ({ command, listeners }: Connection) => (url: string): Effect.Effect<Page> =>
-  Effect.gen(function*() {
-    const { targetId } = yield* command("Target.createTarget", { url: "about:blank" })
-    const { sessionId } = yield* command("Target.attachToTarget", { targetId, flatten: true })
-    yield* command("Network.enable", {}, sessionId)
-    yield* command("Page.enable", {}, sessionId)
-
-    const failures: Array<string> = []
-    const loaded = Effect.async<void>((resume) => {
-      listeners.set(sessionId, (event) => {
-        if (event.method === "Page.loadEventFired") resume(Effect.void)
-        if (event.method === "Network.loadingFailed") {
-          failures.push(event.params.corsErrorStatus?.corsError ?? event.params.errorText)
-        }
-      })
-    })
-    const navigated = Effect.filterOrFail(
-      command("Page.navigate", { url }, sessionId),
-      ({ errorText }) => errorText === undefined,
-      ({ errorText }) => new BrowserError({ message: `${url}: ${errorText}` })
-    )
-    yield* Effect.all([loaded, navigated], { concurrency: 2 }).pipe(within(`load ${url}`))
-
-    const run = <Args extends ReadonlyArray<Json>, A>(f: (...args: Args) => A | Promise<A>, ...args: Args) =>
-      command("Runtime.evaluate", {
-        expression: `(${f})(...${JSON.stringify(args)})`,
-        awaitPromise: true,
-        returnByValue: true
-      }, sessionId).pipe(
-        Effect.flatMap(({ exceptionDetails, result }) =>
-          exceptionDetails === undefined
-            ? Effect.succeed(result.value as A)
-            : new BrowserError({ message: exceptionDetails.exception?.description ?? exceptionDetails.text })
-        ),
-        Effect.orDie
-      )
-    return { run, failures }
-  })
-
-// --- the browser -----------------------------------------------------------------------------------------------------
-
 const executable = (process.env["PATH"] ?? "").split(Path.delimiter)
   .flatMap((folder) => ["chromium", "chromium-browser", "google-chrome"].map((name) => Path.join(folder, name)))
   .find((file) => Fs.existsSync(file))
 
 const missing = "Chromium is missing: apt-get install -y chromium"
 
-const start = (folder: string) => {
+const launch = (home: string) => {
   if (executable === undefined) throw new Error(missing)
-  return ChildProcess.spawn(executable, [
-    "--headless=new",
-    "--remote-debugging-pipe",
-    `--user-data-dir=${folder}`,
+  return Playwright.chromium.launch({
+    executablePath: executable,
     // no other name resolves: nothing leaves the machine
-    "--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP * ~NOTFOUND",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-extensions",
-    "--disable-gpu",
-    "--disable-sync",
-    "--no-first-run",
-    "--no-startup-window",
-    ...process.getuid?.() === 0 ? ["--no-sandbox"] : []
-  ], {
-    // what it writes beside its profile goes where that goes
-    env: { ...process.env, HOME: folder },
-    stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"]
+    args: ["--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP * ~NOTFOUND", "--disable-gpu"],
+    chromiumSandbox: process.getuid?.() !== 0,
+    // for what it writes beside its profile
+    env: { ...process.env, HOME: home }
   })
 }
 
-const isGone = ({ exitCode, signalCode }: ChildProcess.ChildProcess) => exitCode !== null || signalCode !== null
+const open = (browser: Playwright.Browser) => (url: string, { beside, ...options }: Options = {}) =>
+  Effect.promise(async (): Promise<Page> => {
+    const context = beside?.playwright.context() ?? await browser.newContext(options)
+    const playwright = await context.newPage()
 
-/** `close` comes when the last of its processes has let go of the pipes. */
-const stop = (browser: ChildProcess.ChildProcess) =>
-  Effect.async<void>((resume) => {
-    if (isGone(browser)) return resume(Effect.void)
-    browser.on("close", () => resume(Effect.void))
-    browser.kill()
-  }).pipe(Effect.timeoutTo({
-    duration: "10 seconds",
-    onSuccess: () => {},
-    onTimeout: () => void browser.kill("SIGKILL")
-  }))
+    // Playwright's own events do not name the CORS error
+    const failures: Array<string> = []
+    const session = await context.newCDPSession(playwright)
+    session.on("Network.loadingFailed", ({ corsErrorStatus, errorText }) => {
+      failures.push(corsErrorStatus?.corsError ?? errorText)
+    })
+    await session.send("Network.enable")
+
+    await playwright.goto(url)
+    return {
+      run: <Args extends ReadonlyArray<Json>, A>(f: (...args: Args) => A | Promise<A>, ...args: Args) =>
+        Effect.promise(async () => {
+          const result = await playwright.evaluate<A>(`(${f})(...${JSON.stringify(args)})`)
+          // a session tells in order: what has failed until now is told before it answers
+          await session.send("Runtime.getIsolateId")
+          return result
+        }),
+      failures,
+      playwright
+    }
+  })
 
 const live = Layer.scoped(
   Chromium,
   Effect.gen(function*() {
-    const folder = yield* Effect.acquireRelease(
+    const home = yield* Effect.acquireRelease(
       Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-middleware-chromium-"))),
       (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true, maxRetries: 5 }))
     )
-    const connection = connect(yield* Effect.acquireRelease(Effect.sync(() => start(folder)), stop))
-    return { open: openPage(connection) }
+    const browser = yield* Effect.acquireRelease(
+      Effect.promise(() => launch(home)),
+      (browser) => Effect.promise(() => browser.close())
+    )
+    return { open: open(browser) }
   })
 )

@@ -1,0 +1,757 @@
+import type { HttpMiddleware } from "@effect/platform"
+import {
+  HttpApi,
+  HttpApiBuilder,
+  HttpApiEndpoint,
+  HttpApiGroup,
+  HttpApiSchema,
+  HttpApp,
+  HttpIncomingMessage,
+  HttpRouter,
+  HttpServer,
+  HttpServerRequest,
+  HttpServerRespondable,
+  HttpServerResponse
+} from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Cause,
+  Context,
+  Data,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  FiberRef,
+  HashMap,
+  Layer,
+  Logger,
+  Option,
+  Schema,
+  Scope,
+  Stream,
+  Tracer
+} from "effect"
+import {
+  ErrorReporter,
+  ExceptionHandlers,
+  HttpException,
+  Middleware,
+  ProblemDetails,
+  RequestId,
+  ServerErrors,
+  Stack,
+  TrustedHost,
+  Validate,
+  WebSocket
+} from "effect-middleware"
+import * as Http from "node:http"
+import { Readable } from "node:stream"
+import { answered, Teapot } from "./utils/laws.js"
+import { type Init, listen, request, send } from "./utils/TestApp.js"
+import { connect } from "./utils/webSocket.js"
+
+// ------------------------------------------------------------------------------------------------------------ clients
+
+interface Seen {
+  readonly status: number
+  readonly type: string | undefined
+  readonly fields: Http.IncomingHttpHeaders
+  readonly body: string
+  /** Whether the response ended as it should. */
+  readonly whole: boolean
+}
+
+/** What a client sees of a request, down to a connection that is cut off. */
+const see = (
+  port: number,
+  { body, headers = {}, method = "GET", path = "/" }: Init
+): Effect.Effect<Seen | "no answer"> =>
+  Effect.async((resume) => {
+    const message = Http.request({ port, host: "127.0.0.1", method, path, headers, agent: false }, (response) => {
+      let body = ""
+      response.on("data", (chunk) => body += String(chunk))
+      response.on("error", () => {})
+      response.on("close", () =>
+        resume(Effect.succeed({
+          status: response.statusCode!,
+          type: response.headers["content-type"],
+          fields: response.headers,
+          body,
+          whole: response.complete
+        })))
+    })
+    message.on("error", () => resume(Effect.succeed("no answer")))
+    message.end(body)
+    return Effect.sync(() => message.destroy())
+  })
+
+interface Witness {
+  readonly logged: Array<string>
+  readonly reported: Array<ErrorReporter.Report>
+  readonly layer: Layer.Layer<never>
+}
+
+/** What is logged, as level and message, `+` where there is a cause; and what is reported. */
+const witness = (
+  report: (report: ErrorReporter.Report) => Effect.Effect<void, unknown> = () => Effect.void
+): Witness => {
+  const logged: Array<string> = []
+  const reported: Array<ErrorReporter.Report> = []
+  const logger = Logger.make(({ cause, logLevel, message }) => {
+    logged.push(`${logLevel.label} ${String(message)}${Cause.isEmpty(cause) ? "" : " +"}`)
+  })
+  const layer = Layer.merge(
+    Logger.replace(Logger.defaultLogger, logger),
+    ErrorReporter.layer((failed) =>
+      Effect.suspend(() => {
+        reported.push(failed)
+        return report(failed)
+      })
+    )
+  )
+  return { logged, reported, layer }
+}
+
+// -------------------------------------------------------------------------------------------------------------- table
+
+class Unknown extends Data.TaggedError("Unknown")<{ readonly secret: string }> {}
+class Handled extends Data.TaggedError("Handled")<{}> {}
+class HandlerFails extends Data.TaggedError("HandlerFails")<{}> {}
+class Unrenderable extends Data.TaggedError("Unrenderable")<{}> implements HttpServerRespondable.Respondable {
+  [HttpServerRespondable.symbol](): never {
+    throw new Error("cannot be rendered")
+  }
+}
+class Split extends Data.TaggedError("Split")<{}> implements HttpServerRespondable.Respondable {
+  [HttpServerRespondable.symbol]() {
+    return Effect.succeed(HttpServerResponse.empty({ status: 409, headers: { "x-a": "1\r\nx-b: 2" } }))
+  }
+}
+class Page extends Validate.Query("test/Page")<Page>()(Schema.Struct({ page: Schema.NumberFromString })) {}
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+const failing = HttpRouter.empty.pipe(
+  HttpRouter.get("/ok", HttpServerResponse.text("ok")),
+  HttpRouter.get("/handled", Effect.fail(new Handled())),
+  HttpRouter.get("/conflict", HttpException.conflict()),
+  HttpRouter.get("/unavailable", HttpException.serviceUnavailable()),
+  HttpRouter.get("/unknown", Effect.fail(new Unknown({ secret: "s3cret" }))),
+  HttpRouter.get("/string", Effect.fail("s3cret")),
+  HttpRouter.get(
+    "/defect",
+    Effect.sync(() => {
+      throw new TypeError("s3cret")
+    })
+  ),
+  HttpRouter.get(
+    "/parallel",
+    Effect.failCause(Cause.parallel(Cause.die("s3cret"), Cause.fail(new Unknown({ secret: "s3cret" }))))
+  ),
+  HttpRouter.get("/response", Effect.die(HttpServerResponse.text("tea", { status: 418 }))),
+  HttpRouter.get("/respondable", Effect.die(new Teapot())),
+  HttpRouter.get("/interrupted", Effect.interrupt),
+  HttpRouter.get("/handler", Effect.fail(new HandlerFails())),
+  HttpRouter.get("/unrenderable", Effect.fail(new Unrenderable())),
+  HttpRouter.get("/split", Effect.fail(new Split())),
+  HttpRouter.get("/unsendable", HttpServerResponse.text("x", { headers: { "x-a": "1\r\nx-b: 2" } })),
+  HttpRouter.get("/phase", HttpServerResponse.text("x", { headers: { "x-throw": "1" } })),
+  HttpRouter.get("/refuse", HttpServerResponse.text("x", { headers: { "x-refuse": "1" } })),
+  HttpRouter.get("/listener", HttpServerResponse.text("x", { headers: { "x-listener": "1" } }))
+)
+const app = HttpRouter.empty.pipe(
+  HttpRouter.get(
+    "/stream",
+    HttpServerResponse.stream(Stream.concat(Stream.make(bytes("part")), Stream.die(new Error("s3cret"))))
+  ),
+  HttpRouter.get(
+    "/late",
+    HttpServerResponse.stream(Stream.concat(Stream.make(bytes("part")), Stream.fail(new Error("s3cret"))), {
+      contentLength: 100
+    })
+  ),
+  HttpRouter.get("/short", HttpServerResponse.stream(Stream.make(bytes("part")), { contentLength: 100 })),
+  HttpRouter.get(
+    "/readable",
+    Effect.sync(() =>
+      HttpServerResponse.raw(Readable.from((function*() {
+        yield "part"
+        throw new Error("s3cret")
+      })()))
+    )
+  ),
+  HttpRouter.post(
+    "/json",
+    Effect.zipRight(
+      HttpServerRequest.schemaBodyJson(Schema.Struct({ a: Schema.Number })),
+      HttpServerResponse.text("ok")
+    )
+  ),
+  HttpRouter.post("/form", HttpServerResponse.text("ok").pipe(Validate.contentType(["application/json"]))),
+  HttpRouter.get("/query", HttpServerResponse.text("ok").pipe(Page.middleware())),
+  HttpRouter.post(
+    "/large",
+    Effect.zipRight(
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ text }) => text),
+      HttpServerResponse.text("ok")
+    ).pipe(
+      HttpIncomingMessage.withMaxBodySize(Option.some(10 as never))
+    )
+  ),
+  HttpRouter.get("/socket", WebSocket.handle(() => Effect.die(new Error("s3cret")))),
+  HttpRouter.get("/closed", WebSocket.handle(() => new WebSocket.WebSocketClose({ code: 4000 }))),
+  HttpRouter.get("/open", WebSocket.handle(() => Effect.never)),
+  HttpRouter.concat(failing)
+)
+
+const phases = Middleware.make({
+  name: "Phases",
+  response: (draft) => {
+    if (draft.has("x-throw")) throw new Error("s3cret")
+    if (draft.has("x-refuse")) draft.refuse(HttpException.serviceUnavailable())
+    if (draft.has("x-listener")) {
+      draft.onSent(() => {
+        throw new Error("s3cret")
+      })
+    }
+  }
+})
+const stack = Stack.make(
+  ServerErrors.middleware(),
+  RequestId.middleware(),
+  ProblemDetails.middleware(),
+  TrustedHost.middleware({ hosts: ["127.0.0.1"] }),
+  phases,
+  WebSocket.middleware(),
+  ExceptionHandlers.byTag({
+    Handled: () => ProblemDetails.toResponse({ status: 404 }),
+    HandlerFails: () => Effect.fail(new Unknown({ secret: "s3cret" }))
+  })
+)
+
+const places: ReadonlyArray<readonly [name: string, handles: boolean, serve: () => Parameters<typeof listen>[0]]> = [
+  ["app.pipe(stack)", true, () => app.pipe(stack, HttpServer.serve())],
+  ["Stack.serve(app, stack)", true, () => Stack.serve(app, stack)],
+  [
+    "HttpServer.serve(app, stack)",
+    false,
+    () => HttpServer.serve(app, stack as unknown as HttpMiddleware.HttpMiddleware) as never
+  ]
+]
+
+const failed = "ERROR A request failed +"
+const noPhase = "ERROR A response phase failed; the response was replaced by a 500 +"
+const noBody = "ERROR The body of a response failed +"
+
+interface Row {
+  readonly what: string
+  readonly init: Init
+  /** A status, with ` cut` where the connection was cut off in the body; or `no answer`. */
+  readonly sees: string
+  readonly logged: ReadonlyArray<string>
+  readonly reported: ReadonlyArray<ErrorReporter.Report["part"]>
+  /** What is different where platform has answered before the stack sees the failure. */
+  readonly served?: Partial<Pick<Row, "sees" | "logged" | "reported">>
+}
+
+const quiet = { logged: [], reported: [] }
+const loud = { logged: [failed], reported: ["request"] as const }
+const inBody = { logged: [noBody], reported: ["body"] as const }
+const json = { method: "POST", headers: { "content-type": "application/json" } }
+const rows: ReadonlyArray<Row> = [
+  { what: "nothing", init: { path: "/ok" }, sees: "200", ...quiet },
+  {
+    what: "a failure that has a handler",
+    init: { path: "/handled" },
+    sees: "404",
+    ...quiet,
+    served: { sees: "500", ...loud }
+  },
+  { what: "a failure that knows its answer", init: { path: "/conflict" }, sees: "409", ...quiet },
+  { what: "one whose answer is the server's fault", init: { path: "/unavailable" }, sees: "503", ...loud },
+  { what: "another failure", init: { path: "/unknown" }, sees: "500", ...loud },
+  { what: "a failure that is no object", init: { path: "/string" }, sees: "500", ...loud },
+  { what: "a defect", init: { path: "/defect" }, sees: "500", ...loud },
+  { what: "a failure and a defect at once", init: { path: "/parallel" }, sees: "500", ...loud },
+  { what: "a response in the place of a defect", init: { path: "/response" }, sees: "418", ...quiet },
+  { what: "a defect that knows its answer", init: { path: "/respondable" }, sees: "418", ...quiet },
+  {
+    what: "an interruption",
+    init: { path: "/interrupted" },
+    sees: "503",
+    logged: ["WARN A request was interrupted"],
+    reported: [],
+    served: { logged: [] }
+  },
+  { what: "a handler", init: { path: "/handler" }, sees: "500", ...loud },
+  {
+    what: "the rendering of a failure",
+    init: { path: "/unrenderable" },
+    sees: "500",
+    ...loud
+  },
+  {
+    what: "the fields of a failure's response",
+    init: { path: "/split" },
+    sees: "500",
+    logged: [noPhase],
+    reported: ["response"]
+  },
+  {
+    what: "the fields of a response",
+    init: { path: "/unsendable" },
+    sees: "500",
+    logged: [noPhase],
+    reported: ["response"]
+  },
+  { what: "a response phase", init: { path: "/phase" }, sees: "500", logged: [noPhase], reported: ["response"] },
+  {
+    what: "a response phase, that refuses",
+    init: { path: "/refuse" },
+    sees: "503",
+    logged: [failed],
+    reported: ["response"]
+  },
+  {
+    what: "a listener of a response",
+    init: { path: "/listener" },
+    sees: "200",
+    logged: ["ERROR A listener of a response failed +"],
+    reported: ["response"]
+  },
+  { what: "a stream, by a defect", init: { path: "/stream" }, sees: "200 cut", ...inBody },
+  { what: "a stream, by a failure", init: { path: "/late" }, sees: "200 cut", ...inBody },
+  { what: "a stream, that is too short", init: { path: "/short" }, sees: "200 cut", ...inBody },
+  { what: "a stream of Node", init: { path: "/readable" }, sees: "200 cut", ...inBody },
+  { what: "no route", init: { path: "/none" }, sees: "404", ...quiet },
+  {
+    what: "no route, by another method",
+    init: { path: "/ok", method: "POST" },
+    sees: "405",
+    ...quiet,
+    served: { sees: "404" }
+  },
+  { what: "a host", init: { path: "/ok", headers: { host: "evil.test" } }, sees: "400", ...quiet },
+  { what: "the query", init: { path: "/query?page=x" }, sees: "400", ...quiet },
+  { what: "the content, that is no JSON", init: { path: "/json", ...json, body: "{" }, sees: "400", ...quiet },
+  {
+    what: "the content, of another shape",
+    init: { path: "/json", ...json, body: "{}" },
+    sees: "422",
+    ...quiet,
+    served: { sees: "400" }
+  },
+  {
+    what: "the content, of another type",
+    init: { path: "/form", method: "POST", headers: { "content-type": "text/plain" }, body: "x" },
+    sees: "415",
+    ...quiet
+  },
+  {
+    what: "the content, that is too large",
+    init: { path: "/large", method: "POST", body: "x".repeat(100) },
+    sees: "no answer",
+    ...quiet
+  },
+  {
+    what: "a WebSocket, of no version",
+    init: { path: "/socket", headers: { connection: "upgrade", upgrade: "websocket" } },
+    sees: "426",
+    ...quiet
+  },
+  {
+    what: "a WebSocket, of another origin",
+    init: {
+      path: "/socket",
+      headers: {
+        connection: "upgrade",
+        upgrade: "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        origin: "https://evil.test"
+      }
+    },
+    sees: "403",
+    ...quiet
+  },
+  { what: "no WebSocket", init: { path: "/socket" }, sees: "426", ...quiet }
+]
+
+/** Waits for what runs beside the response. */
+const settled = Effect.repeatN(Effect.yieldNow(), 50)
+
+describe.each(places)("%s", (_, handles, serve) => {
+  it.scopedLive.each(rows)("$what: $sees", ({ what, init, sees, logged, reported, served }) =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const port = yield* Effect.provide(listen(serve()), seen.layer)
+      // what cannot be handled is said once, and that first
+      if (!handles) yield* see(port, { path: "/none" })
+      seen.logged.length = 0
+      const reply = yield* answered(see(port, init))
+      yield* settled
+      const logs = seen.logged.filter((line) => !line.startsWith("ERROR ExceptionHandlers cannot handle failures here"))
+      const expected = { sees, logged, reported, ...(handles ? {} : served) }
+      assert.deepStrictEqual(
+        {
+          sees: reply === "no answer" ? reply : `${reply.status}${reply.whole ? "" : " cut"}`,
+          logged: logs,
+          reported: seen.reported.map(({ part }) => part)
+        },
+        { sees: expected.sees, logged: [...expected.logged], reported: [...expected.reported] },
+        what
+      )
+      if (reply === "no answer") return
+      assert.notInclude(JSON.stringify([reply.body, reply.fields]), "s3cret")
+      assert.property(reply.fields, "x-request-id")
+      if (reply.status >= 400 && reply.status !== 418) assert.strictEqual(reply.type, "application/problem+json")
+    }))
+})
+
+// ----------------------------------------------------------------------------------------------------- what is no row
+
+describe.each(places)("%s", (_, handles, serve) => {
+  const start = (seen: Witness) =>
+    Effect.gen(function*() {
+      const port = yield* Effect.provide(listen(serve()), seen.layer)
+      if (!handles) yield* see(port, { path: "/none" })
+      seen.logged.length = 0
+      return port
+    })
+
+  it.scopedLive("a client that leaves: nobody is told", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const reached = yield* Deferred.make<void>()
+      const ended = yield* Deferred.make<void>()
+      const waits = Effect.zipRight(Deferred.succeed(reached, undefined), Effect.never).pipe(
+        Effect.interruptible,
+        Effect.ensuring(Deferred.succeed(ended, undefined))
+      )
+      const port = yield* Effect.provide(
+        listen(handles ? Stack.serve(waits, stack) : HttpServer.serve(waits, stack as never) as never),
+        seen.layer
+      )
+      const client = yield* Effect.fork(see(port, {}))
+      yield* answered(Deferred.await(reached))
+      yield* Fiber.interrupt(client)
+      yield* answered(Deferred.await(ended))
+      yield* settled
+      assert.deepStrictEqual([seen.logged, seen.reported], [[], []])
+    }))
+
+  it.scopedLive("a WebSocket, by its handler: 1011", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const port = yield* start(seen)
+      const client = yield* Effect.orDie(Effect.mapError(connect(port, { path: "/socket" }), JSON.stringify))
+      assert.deepStrictEqual(yield* answered(client.closed), { code: 1011, reason: "" })
+      yield* settled
+      assert.deepStrictEqual(seen.logged, ["ERROR The handler of a WebSocket failed +"])
+      assert.deepStrictEqual(seen.reported.map(({ part, route }) => [part, route]), [["socket", "/socket"]])
+    }))
+
+  it.scopedLive("a WebSocket, with a code of its own: that", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const port = yield* start(seen)
+      const client = yield* Effect.orDie(Effect.mapError(connect(port, { path: "/closed" }), JSON.stringify))
+      assert.deepStrictEqual(yield* answered(client.closed), { code: 4000, reason: "" })
+      yield* settled
+      assert.deepStrictEqual([seen.logged, seen.reported], [[], []])
+    }))
+
+  it.scopedLive("a WebSocket, as the server shuts down: 1001", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const scope = yield* Scope.make()
+      const port = yield* Scope.extend(start(seen), scope)
+      const client = yield* Effect.orDie(Effect.mapError(connect(port, { path: "/open" }), JSON.stringify))
+      yield* Effect.forkScoped(Scope.close(scope, Exit.void))
+      assert.deepStrictEqual(yield* answered(client.closed), { code: 1001, reason: "" })
+      yield* settled
+      assert.deepStrictEqual([seen.logged, seen.reported], [[], []])
+    }))
+})
+
+describe("the reporter", () => {
+  const sees500 = (seen: Witness) =>
+    Effect.gen(function*() {
+      const port = yield* Effect.provide(listen(Stack.serve(app, stack)), seen.layer)
+      const reply = yield* answered(see(port, { path: "/defect" }))
+      yield* settled
+      assert.strictEqual(reply === "no answer" ? reply : reply.status, 500)
+    })
+
+  it.scopedLive("is told where and what, with the services of the place", () =>
+    Effect.gen(function*() {
+      const ids: Array<unknown> = []
+      const seen = witness(() =>
+        Effect.flatMap(FiberRef.get(FiberRef.currentLogAnnotations), (annotations) =>
+          Effect.sync(() => ids.push(Option.getOrUndefined(HashMap.get(annotations, "request.id")))))
+      )
+      yield* sees500(seen)
+      const [report] = seen.reported
+      assert.deepStrictEqual([report?.part, report?.route, report?.request.url], ["request", "/defect", "/defect"])
+      assert.match(Cause.pretty(report!.cause), /^TypeError: s3cret/)
+      const id = Option.getOrUndefined(Context.getOption(report!.services, RequestId.RequestId))
+      assert.match(id!, /^[-\da-f]{36}$/)
+      assert.deepStrictEqual(ids, [id])
+    }))
+
+  for (
+    const [how, effect] of [
+      ["fails", () => Effect.fail("gone")],
+      ["dies", () => Effect.die("gone")],
+      ["throws", () => {
+        throw new Error("gone")
+      }]
+    ] as const
+  ) {
+    it.scopedLive(`may fail: it ${how}`, () =>
+      Effect.gen(function*() {
+        const seen = witness(effect)
+        yield* sees500(seen)
+        assert.deepStrictEqual(seen.logged, [failed, "ERROR The error reporter failed +"])
+      }))
+  }
+
+  it.scopedLive("may take its time, and no response waits for it; it can be timed out", () =>
+    Effect.gen(function*() {
+      const over = yield* Deferred.make<void>()
+      const seen = witness(() =>
+        Effect.ensuring(
+          Effect.timeoutTo(Effect.never, { duration: 1, onSuccess: () => {}, onTimeout: () => {} }),
+          Deferred.succeed(over, undefined)
+        )
+      )
+      yield* sees500(seen)
+      yield* answered(Deferred.await(over))
+      assert.deepStrictEqual(seen.logged, [failed])
+    }))
+
+  it.scoped("has services of its own", () =>
+    Effect.gen(function*() {
+      class Tracker extends Context.Tag("test/Tracker")<Tracker, (text: string) => void>() {}
+      const told = yield* Deferred.make<string>()
+      const layer = Layer.provide(
+        ErrorReporter.layer(({ part }) => Effect.map(Tracker, (tell) => tell(part))),
+        Layer.succeed(Tracker, (text) => Deferred.unsafeDone(told, Exit.succeed(text)))
+      )
+      yield* Effect.provide(send(Effect.die("x").pipe(ServerErrors.middleware())), layer)
+      assert.strictEqual(yield* answered(Deferred.await(told)), "request")
+    }))
+
+  it.effect("is told of what fails after the app without ServerErrors, too", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const reply = yield* Effect.provide(
+        send(HttpServerResponse.text("x", { headers: { "x-throw": "1" } }).pipe(phases)),
+        seen.layer
+      )
+      yield* settled
+      assert.strictEqual(reply.status, 500)
+      assert.deepStrictEqual([seen.logged, seen.reported.map(({ part }) => part)], [[noPhase], ["response"]])
+    }))
+})
+
+describe("handler", () => {
+  it.effect("answers in the place of the constant, with services, and what stands inside edits that", () =>
+    Effect.gen(function*() {
+      class Word extends Context.Tag("test/Word")<Word, string>() {}
+      const seen = witness()
+      const guarded = Effect.die(new Error("boom")).pipe(Stack.make(
+        ServerErrors.middleware({
+          handler: (cause, request) =>
+            Effect.map(
+              Word,
+              (word) =>
+                HttpServerResponse.text(`${word} ${request.url} ${Cause.pretty(cause).split("\n")[0]}`, { status: 502 })
+            )
+        }),
+        Middleware.make({ name: "Mark", response: (draft) => draft.set("x-mark", "1") })
+      ))
+      const reply = yield* Effect.provide(
+        send(Effect.provideService(guarded, Word, "sorry"), { path: "/a" }),
+        seen.layer
+      )
+      assert.deepStrictEqual(
+        [reply.status, reply.body, reply.headers["x-mark"]],
+        [502, "sorry /a Error: boom", "1"]
+      )
+      assert.deepStrictEqual(seen.logged, [failed])
+    }))
+
+  for (
+    const [how, handler] of [
+      ["fails", () => Effect.fail("no")],
+      ["dies", () => Effect.die("no")],
+      ["throws", () => {
+        throw new Error("no")
+      }]
+    ] as const
+  ) {
+    it.effect(`that ${how} leaves the constant, and both causes in the log`, () =>
+      Effect.gen(function*() {
+        const seen = witness()
+        const reply = yield* Effect.provide(
+          send(Effect.die("x").pipe(ServerErrors.middleware({ handler }))),
+          seen.layer
+        )
+        yield* settled
+        assert.deepStrictEqual([reply.status, JSON.parse(reply.body)], [500, {
+          status: 500,
+          title: "Internal Server Error"
+        }])
+        assert.deepStrictEqual(seen.logged, [failed, "ERROR The handler of ServerErrors failed +"])
+        assert.deepStrictEqual(seen.reported.map(({ part }) => part), ["request", "handler"])
+      }))
+  }
+
+  it.effect("is not asked where there is an answer", () =>
+    Effect.gen(function*() {
+      const reply = yield* send(
+        HttpException.conflict().pipe(ServerErrors.middleware({ handler: () => Effect.die("asked") }))
+      )
+      assert.strictEqual(reply.status, 409)
+    }))
+})
+
+describe("places", () => {
+  it.effect("one inside another: the inner answers and tells", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const reply = yield* Effect.provide(
+        send(Effect.die("x").pipe(Stack.make(ServerErrors.middleware({ name: "Outer" }), ServerErrors.middleware()))),
+        seen.layer
+      )
+      assert.strictEqual(reply.status, 500)
+      assert.deepStrictEqual(seen.logged, [failed])
+    }))
+
+  it.effect("what stands outside of it is not its own, but the log has it", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const outside = Middleware.make({
+        name: "Outside",
+        response: () => {
+          throw new Error("boom")
+        }
+      })
+      const reply = yield* Effect.provide(
+        send(HttpServerResponse.text("x").pipe(Stack.make(outside, ServerErrors.middleware()))),
+        seen.layer
+      )
+      assert.deepStrictEqual([reply.status, seen.logged], [500, [noPhase]])
+    }))
+
+  it.scoped("in an HttpApi: what is declared is the api's, and what is not is ours", () =>
+    Effect.gen(function*() {
+      class Missing extends Schema.TaggedError<Missing>()(
+        "Missing",
+        { id: Schema.Number },
+        HttpApiSchema.annotations({ status: 404 })
+      ) {}
+      class Api extends HttpApi.make("api").add(
+        HttpApiGroup.make("group")
+          .add(HttpApiEndpoint.get("missing", "/missing").addError(Missing))
+          .add(HttpApiEndpoint.get("defect", "/defect"))
+          .add(HttpApiEndpoint.post("decode", "/decode").setPayload(Schema.Struct({ a: Schema.Number })))
+      ) {}
+      const group = HttpApiBuilder.group(Api, "group", (handlers) =>
+        handlers
+          .handle("missing", () => new Missing({ id: 1 }))
+          .handle("defect", () => Effect.die("s3cret"))
+          .handle("decode", () => Effect.void))
+      const seen = witness()
+      const live = HttpApiBuilder.serve().pipe(
+        Layer.provide(Stack.httpApi(stack)),
+        Layer.provide(HttpApiBuilder.api(Api)),
+        Layer.provide(group)
+      )
+      const port = yield* Effect.provide(listen(live as never), seen.layer)
+      seen.logged.length = 0
+      const ask = (init: Init) =>
+        Effect.map(request(port, init), ({ body, status }) => [status, body === "" ? "" : JSON.parse(body)._tag ?? ""])
+      assert.deepStrictEqual(yield* ask({ path: "/missing" }), [404, "Missing"])
+      assert.deepStrictEqual(seen.logged, [])
+      assert.deepStrictEqual(yield* ask({ path: "/defect" }), [500, ""])
+      assert.deepStrictEqual(yield* ask({ path: "/decode", ...json, body: "{}" }), [400, "HttpApiDecodeError"])
+      assert.deepStrictEqual(yield* ask({ path: "/none" }), [404, ""])
+      assert.deepStrictEqual(seen.logged, [failed])
+    }))
+})
+
+describe("the span of the request", () => {
+  const ended = (path: string) =>
+    Effect.gen(function*() {
+      const exits: Array<Exit.Exit<unknown, unknown>> = []
+      const tracer = Tracer.make({
+        context: (f) => f(),
+        span: (name, parent, context, links, startTime, kind) => ({
+          _tag: "Span",
+          name,
+          parent,
+          context,
+          links,
+          kind,
+          spanId: name,
+          traceId: "t",
+          sampled: true,
+          attributes: new Map(),
+          status: { _tag: "Started", startTime },
+          attribute: () => {},
+          event: () => {},
+          addLinks: () => {},
+          end: (_, exit) => {
+            if (kind === "server") exits.push(exit)
+          }
+        })
+      })
+      const port = yield* Effect.withTracer(Effect.provide(listen(Stack.serve(app, stack)), witness().layer), tracer)
+      yield* request(port, { path })
+      yield* settled
+      return exits
+    })
+
+  it.scopedLive("ends with the cause of what was the server's fault", () =>
+    Effect.gen(function*() {
+      const [exit] = yield* ended("/defect")
+      assert.match(Exit.isFailure(exit!) ? Cause.pretty(exit.cause) : "", /^TypeError: s3cret/)
+    }))
+  it.scopedLive("and well, where that was answered", () =>
+    Effect.gen(function*() {
+      const [exit] = yield* ended("/conflict")
+      assert.isTrue(Exit.isSuccess(exit!))
+    }))
+})
+
+describe("a body that fails", () => {
+  it.scopedLive("is cut off where nothing but a log watches it, too", () =>
+    Effect.gen(function*() {
+      const watched = Stack.make(
+        Middleware.make({ name: "Watch", response: (draft) => draft.onSent(() => {}) }),
+        WebSocket.middleware()
+      )
+      const port = yield* Effect.provide(listen(Stack.serve(app, watched)), witness().layer)
+      const reply = yield* answered(see(port, { path: "/stream" }))
+      assert.deepStrictEqual(reply === "no answer" ? reply : [reply.status, reply.body, reply.whole], [
+        200,
+        "part",
+        false
+      ])
+    }))
+
+  it.scopedLive("in a web handler fails the body that the client reads", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const handler = HttpApp.toWebHandlerLayer(app.pipe(stack) as never, seen.layer).handler
+      const response = yield* Effect.promise(() =>
+        handler(new Request("http://127.0.0.1/stream", { headers: { host: "127.0.0.1" } }))
+      )
+      const read = yield* Effect.either(Effect.tryPromise(() => response.text()))
+      assert.deepStrictEqual([response.status, read._tag], [200, "Left"])
+      yield* settled
+      assert.deepStrictEqual([seen.logged, seen.reported.map(({ part }) => part)], [[noBody], ["body"]])
+    }))
+})
