@@ -15,12 +15,12 @@
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpRouter from "@effect/platform/HttpRouter"
+import { clientAbortFiberId } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as PlatformSocket from "@effect/platform/Socket"
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
@@ -35,11 +35,12 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Cors from "./Cors.js"
 import { Client } from "./Forwarded.js"
+import { HttpException } from "./HttpException.js"
 import { splitList, trim } from "./internal/fields.js"
 import { compileOrigins, isOrigin, isSameHost } from "./internal/origin.js"
 import { report } from "./internal/report.js"
 import type { Connection, Ws } from "./internal/upgrade.js"
-import { agree, connectionOf, httpVersionOf, limit, wsOf } from "./internal/upgrade.js"
+import { agree, connectionOf, limit, receivedOf, wsOf } from "./internal/upgrade.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 
@@ -325,18 +326,19 @@ type ContextOf<V> = V extends Effect.Effect<boolean, unknown, infer R> ? Exclude
 
 const noHandshake = Middleware.Provide<Negotiated>(Option.none())
 
+/** The handshake as it was received, whatever view of the request there is: that is what the server reads. */
 const factsOf = (request: HttpServerRequest.HttpServerRequest, client: Option.Option<Client["Type"]>): Facts => {
-  const { headers, method, source } = request
+  const { headers, httpVersion, method } = receivedOf(request)
   return {
     method,
-    httpVersion: httpVersionOf(source),
-    connection: headers.connection,
-    upgrade: headers.upgrade,
+    httpVersion,
+    connection: headers["connection"],
+    upgrade: headers["upgrade"],
     version: headers["sec-websocket-version"],
     key: headers["sec-websocket-key"],
     protocols: headers["sec-websocket-protocol"],
-    origin: headers.origin,
-    host: client._tag === "Some" ? client.value.host : headers.host,
+    origin: request.headers["origin"],
+    host: client._tag === "Some" ? client.value.host : request.headers["host"],
     secure: client._tag === "Some" && client.value.scheme === "https"
   }
 }
@@ -602,8 +604,8 @@ export interface Socket {
   /** The subprotocol that has been agreed. */
   readonly protocol: string | undefined
   /**
-   * What the client sends, in order; for one reader. It ends when the client has closed. Where the reader is behind, the
-   * connection is not read from.
+   * What the client sends, in order; for one reader at a time, and who reads on has what the one before has left. It ends
+   * when the client has closed. Where the reader is behind, the connection is not read from.
    */
   readonly messages: Stream.Stream<Message>
   /**
@@ -647,7 +649,7 @@ export interface HandleOptions {
  * |---|---|
  * | ends | 1000 |
  * | fails with `WebSocketClose` | its own, with its reason |
- * | fails with an error whose `HttpApiSchema` status is 401, 403, 408 or 413 | 3000, 3003, 3008, 1009 |
+ * | fails with an `HttpException`, or an error with an `HttpApiSchema` status, of 401, 403, 408 or 413 | 3000, 3003, 3008, 1009 |
  * | fails with another error, or dies | 1011, and the log has the cause |
  * | is interrupted, as the server shuts down | 1001 |
  * | is interrupted, by a message that is too long | 1009 |
@@ -750,56 +752,71 @@ const serve = <A, E, R>(
     const connection = connectionOf(request.source)
     const inbox = yield* Mailbox.make<Message>()
     const opened = yield* Deferred.make<void>()
-    /** The connection is no longer read from. */
-    const left = yield* Deferred.make<void>()
-    /** What ends the handler. */
+    /** What ends the handler from here. */
     const stop = yield* Deferred.make<never, WebSocketClose>()
     const room = yield* Effect.makeLatch(true)
     let ws: Ws | undefined
-    let paused = false
-    let waiting = 0
-    let gone = false
+    /** How many messages wait; whether that is too many, and so nothing is read. */
+    let [waiting, behind] = [0, false]
+    /** Whether the handler has ended; whether the client has. */
+    let [over, gone] = [false, false]
+    let signs = 0
 
-    const restore = agree(request.source, protocol)
-    const onOpen = Effect.sync(() => {
-      restore()
-      if (connection !== undefined) {
-        connection.on("drain", () => room.unsafeOpen())
-        ws = wsOf(connection)
-        if (ws !== undefined) limit(ws, maxMessageSize)
-      }
-      Deferred.unsafeDone(opened, Exit.void)
-    })
+    const onOpen = (restore: () => void) =>
+      Effect.sync(() => {
+        restore()
+        if (connection !== undefined) {
+          connection.on("drain", () => {
+            // of one that is read from, bytes are the better sign
+            if (behind) signs++
+            room.unsafeOpen()
+          })
+          ws = wsOf(connection)
+          if (ws !== undefined) limit(ws, maxMessageSize)
+        }
+        Deferred.unsafeDone(opened, Exit.void)
+      })
     const receive = (message: Message) => {
+      if (over) return
       if (isLonger(message, maxMessageSize)) Deferred.unsafeDone(stop, Exit.fail(tooBig))
-      else if (inbox.unsafeOffer(message) && ++waiting >= buffer && !paused) {
-        paused = true
+      else if (inbox.unsafeOffer(message) && ++waiting >= buffer && !behind) {
+        behind = true
         ws?.pause()
       }
     }
-    const reading = yield* platform.runRaw(receive, { onOpen }).pipe(
+    const readOn = () => {
+      if (!behind) return
+      behind = false
+      signs++
+      ws?.resume()
+    }
+    const reading = yield* Effect.suspend(() => {
+      // of what has been lost by now `ws` tells nobody
+      if (connection !== undefined && !(connection.readable && connection.writable)) {
+        connection.destroy()
+        return Deferred.failCause(opened, Cause.interrupt(clientAbortFiberId))
+      }
+      return platform.runRaw(receive, { onOpen: onOpen(agree(request.source, protocol)) })
+    }).pipe(
       Effect.exit,
-      Effect.flatMap((exit) => {
+      Effect.tap((exit) => {
         gone = true
-        Deferred.unsafeDone(left, Exit.void)
-        // a client that has broken the protocol is owed nothing more
-        if (!hasClosed(exit)) return Effect.void
-        inbox.unsafeDone(Exit.void)
-        return Effect.sleep(grace)
+        if (hasClosed(exit)) inbox.unsafeDone(Exit.void)
       }),
-      Effect.zipRight(Deferred.fail(stop, normal)),
       Effect.interruptible,
       // it has to see the end of the handshake that closes, whatever has interrupted the handler
       Effect.forkDaemon
     )
+    // a client that has broken the protocol is owed nothing more
+    const ended = Effect.flatMap(
+      Fiber.join(reading),
+      (exit) => Effect.zipRight(hasClosed(exit) ? Effect.sleep(grace) : Effect.void, normal)
+    )
 
-    const take = Effect.flatMap(inbox.takeAll, ([messages, done]) => {
-      waiting = 0
-      if (paused) {
-        paused = false
-        ws?.resume()
-      }
-      return done && Chunk.isEmpty(messages) ? Effect.fail(Option.none()) : Effect.succeed(messages)
+    // one by one: who reads on after the first has all the others
+    const take = Effect.map(inbox.take, (message) => {
+      if (--waiting === 0) readOn()
+      return message
     })
     const send = (message: Message): Effect.Effect<void> =>
       Effect.suspend(() => {
@@ -808,22 +825,33 @@ const serve = <A, E, R>(
         room.unsafeClose()
         return Effect.zipRight(room.await, send(message))
       })
-    const socket: Socket = { protocol, messages: Stream.repeatEffectChunkOption(take), send }
+    const socket: Socket = {
+      protocol,
+      messages: Stream.repeatEffectOption(Effect.mapError(take, Option.none)),
+      send
+    }
     const pulse = connection === undefined || ping === undefined
       ? Effect.never
-      : heartbeat(ping, connection, () => paused, () => ws?.ping())
+      : heartbeat(ping, {
+        ping: () => ws?.ping(),
+        signs: () => connection.bytesRead + signs,
+        isExcused: () => behind && !connection.writableNeedDrain
+      })
+    const ends = Effect.raceFirst(Effect.raceFirst(Deferred.await(stop), ended), pulse)
 
     const exit = yield* Deferred.await(opened).pipe(
       Effect.zipRight(Effect.scoped(Effect.suspend(() => handler(socket)))),
-      Effect.raceFirst(Effect.raceFirst(Deferred.await(stop), pulse)),
+      Effect.raceFirst(ends),
       Effect.interruptible,
       Effect.exit
     )
+    over = true
+    // the close of the client is behind what nobody reads any more
+    readOn()
     const { code, reason } = yield* closeOf(exit, request)
     const closing = yield* write(new PlatformSocket.CloseEvent(code, reason)).pipe(
       Effect.zipRight(Effect.never),
-      // where nothing is read any more, nothing is sent
-      Effect.raceFirst(Deferred.await(left)),
+      Effect.raceFirst(connection === undefined ? Fiber.await(reading) : lost(connection)),
       Effect.timeoutTo({ duration: grace, onSuccess: () => {}, onTimeout: () => connection?.destroy() }),
       // this fiber may have been interrupted, and then waits for nothing that could be
       Effect.interruptible,
@@ -834,33 +862,44 @@ const serve = <A, E, R>(
     return yield* isInterrupted(exit) ? Effect.failCause(Cause.stripFailures(exit.cause)) : Effect.succeed(switched)
   }))
 
+const lost = (connection: Connection): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    if (connection.destroyed) resume(Effect.void)
+    else connection.on("close", () => resume(Effect.void))
+  })
+
 const unable = (cause: unknown) =>
   new Error("WebSocket: this server cannot open one; serve the app with NodeHttpServer", { cause })
 
 const isLonger = (message: Message, bytes: number): boolean =>
   typeof message === "string"
     // a character of a string has up to three bytes
-    ? message.length > bytes || (message.length * 3 > bytes && new TextEncoder().encode(message).length > bytes)
+    ? message.length * 3 > bytes && new TextEncoder().encode(message).length > bytes
     : message.length > bytes
 
 const hasClosed = (exit: Exit.Exit<void, PlatformSocket.SocketError>): boolean =>
   Exit.isSuccess(exit) ||
   Option.exists(Cause.failureOption(exit.cause), PlatformSocket.SocketCloseError.is)
 
-/** Whatever comes from the client, a pong too, is a sign of life; of one that we do not read from, none is expected. */
+/**
+ * Whatever comes from the client, a pong too, is a sign of life. Of one that is not read from, none is expected, but that
+ * it takes what waits for it.
+ */
 const heartbeat = (
   { interval, timeout }: NonNullable<Limits["ping"]>,
-  connection: Connection,
-  isPaused: () => boolean,
-  ping: () => void
+  { isExcused, ping, signs }: {
+    readonly ping: () => void
+    readonly signs: () => number
+    readonly isExcused: () => boolean
+  }
 ): Effect.Effect<never, WebSocketClose> =>
   Effect.gen(function*() {
     yield* Effect.sleep(interval)
     while (true) {
-      const before = connection.bytesRead
+      const before = signs()
       ping()
       yield* Effect.sleep(timeout)
-      if (connection.bytesRead === before && !isPaused()) return yield* timedOut
+      if (signs() === before && !isExcused()) return yield* timedOut
       yield* Effect.sleep(Duration.subtract(interval, timeout))
     }
   })
@@ -899,12 +938,11 @@ const byStatus = new Map([
   [413, tooBig]
 ])
 
-const closeFor = (failure: unknown): WebSocketClose | undefined => {
-  // under a span Effect fails with a stand-in
-  const error = Cause.originalError(failure)
+const closeFor = (error: unknown): WebSocketClose | undefined => {
   if (error instanceof WebSocketClose) return error
-  if (typeof error !== "object" || error === null || !Schema.isSchema(error.constructor)) return undefined
-  return byStatus.get(HttpApiSchema.getStatusError(error.constructor))
+  if (typeof error !== "object" || error === null) return undefined
+  if (error instanceof HttpException) return byStatus.get(error.status)
+  return Schema.isSchema(error.constructor) ? byStatus.get(HttpApiSchema.getStatusError(error.constructor)) : undefined
 }
 
 // -------------------------------------------------------------------------------------------------------------- JSON

@@ -1,6 +1,11 @@
 import {
+  HttpApi,
+  HttpApiBuilder,
   HttpApiSchema,
+  type HttpApp,
+  HttpLayerRouter,
   HttpRouter,
+  HttpServer,
   HttpServerRequest,
   HttpServerResponse,
   Socket as PlatformSocket
@@ -17,6 +22,7 @@ import {
   FastCheck,
   Fiber,
   HashMap,
+  Layer,
   Logger,
   Option,
   Schema,
@@ -24,8 +30,17 @@ import {
   Stream,
   TestClock
 } from "effect"
-import type { Middleware } from "effect-middleware"
-import { AccessLog, ExceptionHandlers, Forwarded, RequestId, Stack, WebSocket } from "effect-middleware"
+import {
+  AccessLog,
+  ExceptionHandlers,
+  Forwarded,
+  HttpException,
+  Middleware,
+  RequestId,
+  Stack,
+  WebSocket
+} from "effect-middleware"
+import * as Net from "node:net"
 import { assertLinear } from "./internal/hostile.js"
 import { answered } from "./utils/laws.js"
 import { type Init, listen, request, send } from "./utils/TestApp.js"
@@ -152,6 +167,8 @@ describe("policy", () => {
     ["null", {}, { origin: "null" }, "origin"],
     ["nothing", {}, { origin: "" }, "origin"],
     ["two", {}, { origin: "https://example.com, https://example.com" }, "origin"],
+    ["one with a user", {}, { origin: "https://user@example.com" }, "origin"],
+    ["one with the host as its user", {}, { origin: "https://example.com@evil.test" }, "origin"],
     ["the same, without a host", {}, { origin: "https://example.com", host: undefined }, "origin"],
     ["one of a list", { origins: list }, { origin: "https://app.example.org" }, "Accept nothing"],
     ["a subdomain of one", { origins: list }, { origin: "https://a.b.example.net" }, "Accept nothing"],
@@ -329,6 +346,7 @@ describe("middleware", () => {
       const options: WebSocket.Options = { origins: (origin, { url }) => origin === "https://a.test" && url === "/" }
       assert.strictEqual((yield* ask({ origin: "https://a.test" }, options)).status, 200)
       assert.strictEqual((yield* ask({ origin: "https://b.test" }, options)).status, 403)
+      assert.strictEqual((yield* ask({ origin }, { origins: () => Effect.succeed("yes") as never })).status, 403)
     }))
 
   it.effect("a failing origin is the function's own failure", () =>
@@ -390,7 +408,9 @@ describe("the handshake, over a socket", () => {
   it.scoped("is answered by RFC 6455", () =>
     Effect.gen(function*() {
       const port = yield* server(echo)
-      const { headers, status } = yield* reached(raw(port))
+      const { headers, status } = yield* reached(
+        raw(port, { "sec-websocket-extensions": "permessage-deflate; client_max_window_bits" })
+      )
       assert.strictEqual(status, 101)
       assert.deepStrictEqual(headers, {
         "connection": "Upgrade",
@@ -443,6 +463,24 @@ describe("the handshake, over a socket", () => {
       assert.deepInclude(reply.headers, { upgrade: "websocket", connection: "upgrade", "sec-websocket-version": "13" })
     }))
 
+  it.scoped("what was received is checked, whatever view of the request there is", () =>
+    Effect.gen(function*() {
+      const ended = yield* Deferred.make<void>()
+      const view = Middleware.make({
+        name: "View",
+        request: (exchange) => exchange.deriveRequest({ method: "GET", headers: handshake as never })
+      })
+      const app = WebSocket.handle(echo).pipe(
+        Stack.make(view, WebSocket.middleware()),
+        Effect.onExit(() => Deferred.succeed(ended, undefined))
+      )
+      const port = yield* listen(HttpServer.serve(app))
+      assert.strictEqual((yield* reached(raw(port, {}, { method: "POST" }))).status, 405)
+      // ws would refuse too, and tell nobody
+      yield* answered(Deferred.await(ended))
+      assert.strictEqual((yield* reached(raw(port, { "sec-websocket-key": "x" }))).status, 400)
+    }))
+
   it.scoped("a refusal is edited and handled like any other", () =>
     Effect.gen(function*() {
       const stack = Stack.make(
@@ -455,6 +493,43 @@ describe("the handshake, over a socket", () => {
       )
       const client = yield* reached(raw(port, { origin: "https://evil.test" }))
       assert.deepStrictEqual([client.status, typeof client.headers["x-request-id"]], [418, "string"])
+    }))
+
+  it.scoped.each<[what: string, leave: (client: Net.Socket) => void]>([
+    ["has ended its side", (client) => client.end()],
+    ["has reset the connection", (client) => client.resetAndDestroy()]
+  ])("a client that %s before the 101 ends the app, and harms nobody", ([, leave]) =>
+    Effect.gen(function*() {
+      const asked = yield* Deferred.make<Server>()
+      const gate = yield* Effect.makeLatch(false)
+      const ended = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
+      const app = WebSocket.handle(echo).pipe(
+        WebSocket.middleware({
+          origins: (_, { source }) =>
+            Effect.as(Effect.zipRight(Deferred.succeed(asked, source as Server), gate.await), true)
+        }),
+        Effect.onExit((exit) => Deferred.succeed(ended, exit))
+      )
+      const port = yield* listen(HttpServer.serve(app))
+      const before = yield* roots
+      const client = yield* Effect.acquireRelease(
+        Effect.sync(() => Net.connect(port, "127.0.0.1").on("error", () => {})),
+        (client) => Effect.sync(() => client.destroy())
+      )
+      client.write(
+        `GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://a.test\r\n${
+          Object.entries(handshake).map(([name, value]) => `${name}: ${value}\r\n`).join("")
+        }\r\n`
+      )
+      const { socket } = yield* answered(Deferred.await(asked))
+      // without a listener of ours the reset would end this process
+      assert.isAbove(socket.listenerCount("error"), 0)
+      leave(client)
+      yield* answered(until(() => !socket.readable))
+      yield* gate.open
+      assert.isTrue(Exit.isInterrupted(yield* answered(Deferred.await(ended))))
+      yield* answered(until(() => socket.destroyed))
+      yield* answered(untilRoots(before))
     }))
 
   describe.each(clients)("%s", (_, make) => {
@@ -604,6 +679,13 @@ describe("what the client sees, and the log", () => {
     ["of status 403, under a span", {
       handler: () => Effect.withSpan(new NotPermitted(), "inner"),
       seen: [3003, ""]
+    }],
+    ["an HttpException of status 401", { handler: () => HttpException.make(401), seen: [3000, ""] }],
+    ["of status 403", { handler: () => HttpException.make(403, { detail: "hunter2" }), seen: [3003, ""] }],
+    ["of status 404", {
+      handler: () => HttpException.notFound(),
+      seen: [1011, ""],
+      logged: [`${failed} | HttpException: 404 Not Found`]
     }],
     ["of another status", { handler: () => new Missing(), seen: [1011, ""], logged: [`${failed} | Missing`] }],
     ["a failure that nobody has mapped", {
@@ -879,7 +961,54 @@ describe("a client that breaks the protocol", () => {
     }))
 })
 
+describe("many sockets", () => {
+  it.scoped("that are cut leave nothing behind", () =>
+    Effect.gen(function*() {
+      let [running, interrupted] = [0, 0]
+      const port = yield* server((socket) =>
+        Effect.suspend(() => {
+          running++
+          return Effect.onInterrupt(Effect.zipRight(echo(socket), Effect.never), () => Effect.sync(() => interrupted++))
+        })
+      )
+      const before = yield* roots
+      const all = yield* reached(Effect.forEach(Array.from({ length: 100 }), () => raw(port), { concurrency: 20 }))
+      yield* answered(until(() => running === 100))
+      for (const { socket } of all) socket.resetAndDestroy()
+      yield* answered(until(() => interrupted === 100))
+      yield* answered(untilRoots(before))
+    }))
+})
+
 describe("backpressure", () => {
+  it.scoped("a handler that ends before it has read all sees the close of the client", () =>
+    Effect.gen(function*() {
+      const done = yield* Deferred.make<void>()
+      const app = WebSocket.handle((socket) => Stream.runHead(socket.messages), { buffer: 2 }).pipe(
+        Effect.onExit(() => Deferred.succeed(done, undefined))
+      )
+      const port = yield* listen(Stack.serve(app, WebSocket.middleware()))
+      const client = yield* raw(port)
+      for (let i = 0; i < 100; i++) client.send(opcode.text, "x")
+      assert.deepStrictEqual(closedOf(yield* answered(client.frame)), { code: 1000, reason: "" })
+      client.send(opcode.close, new Uint8Array([3, 232]))
+      yield* answered(Deferred.await(done))
+    }))
+
+  it.scoped("who reads one message has not read the next", () =>
+    Effect.gen(function*() {
+      const port = yield* server((socket) =>
+        Effect.gen(function*() {
+          const first = yield* Stream.runHead(socket.messages)
+          const rest = yield* Stream.runCollect(Stream.take(socket.messages, 2))
+          yield* socket.send([...first.pipe(Option.toArray), ...rest].join())
+        })
+      )
+      const client = yield* raw(port)
+      client.socket.write(Buffer.concat(["a", "b", "c"].map((text) => print(opcode.text, Buffer.from(text)))))
+      assert.strictEqual((yield* answered(client.frame)).payload.toString(), "a,b,c")
+    }))
+
   it.scoped("a reader that is behind: the connection is not read from until it has caught up", () =>
     Effect.gen(function*() {
       const gate = yield* Effect.makeLatch(false)
@@ -920,6 +1049,17 @@ describe("backpressure", () => {
         assert.strictEqual((yield* answered(client.frame)).payload.length, message.length)
       }
       assert.deepStrictEqual(closedOf(yield* answered(client.frame)), { code: 1000, reason: "" })
+    }))
+
+  it.scoped("a client that pings without end, and reads no pong, is cut off", () =>
+    Effect.gen(function*() {
+      const ended = yield* Deferred.make<void>()
+      const port = yield* server(() => Effect.onInterrupt(Effect.never, () => Deferred.succeed(ended, undefined)))
+      const client = yield* raw(port)
+      client.socket.pause()
+      const pings = Buffer.concat(Array.from({ length: 500 }, () => print(opcode.ping, Buffer.alloc(125))))
+      for (let i = 0; i < 400; i++) client.socket.write(pings)
+      yield* answered(Deferred.await(ended))
     }))
 
   it.scoped("who waits for a client that goes away does not wait for ever", () =>
@@ -995,6 +1135,15 @@ describe("ping", () => {
       }
     }))
 
+  it.scoped("that it takes what it is sent is no answer of one that is read from", () =>
+    Effect.gen(function*() {
+      const port = yield* server(({ send }) => Effect.forever(Effect.delay(send("x".repeat(2 ** 16)), "1 second")))
+      const client = yield* raw(port)
+      let frame = yield* answered(passing(client.frame))
+      while (frame.opcode !== opcode.close) frame = yield* answered(passing(client.frame))
+      assert.deepStrictEqual(closedOf(frame), { code: 3008, reason: "" })
+    }))
+
   it.scoped("is none, if it is said", () =>
     Effect.gen(function*() {
       const port = yield* server(({ send }) => Effect.delay(send("late"), "1 hour"), { ping: false })
@@ -1017,9 +1166,63 @@ describe("ping", () => {
       yield* gate.open
       assert.strictEqual((yield* answered(client.frame)).payload.toString(), "x")
     }))
+
+  it.scoped("that it is read again is a sign too", () =>
+    Effect.gen(function*() {
+      const gate = yield* Effect.makeLatch(false)
+      const port = yield* server((socket) => Effect.zipRight(gate.await, echo(socket)), { buffer: 1 })
+      const client = yield* raw(port)
+      client.send(opcode.text, "x")
+      yield* turns(200)
+      assert.strictEqual((yield* answered(passing(client.frame))).opcode, opcode.ping)
+      yield* gate.open
+      assert.strictEqual((yield* answered(client.frame)).payload.toString(), "x")
+      // what it has answered meanwhile may not have been read yet
+      assert.strictEqual((yield* answered(passing(client.frame))).opcode, opcode.ping)
+    }))
+
+  it.scoped("a client that neither is read nor reads is gone", () =>
+    Effect.gen(function*() {
+      const ended = yield* Deferred.make<boolean>()
+      let sent = 0
+      const port = yield* server(
+        ({ send }) =>
+          Effect.forever(Effect.map(send("x".repeat(2 ** 16)), () => sent++)).pipe(
+            Effect.onExit((exit) => Deferred.succeed(ended, Exit.isInterrupted(exit)))
+          ),
+        { buffer: 1 }
+      )
+      const client = yield* raw(port)
+      client.socket.pause()
+      client.send(opcode.text, "x")
+      yield* settled(() => sent)
+      assert.isTrue(yield* answered(passing(Deferred.await(ended))))
+    }))
 })
 
 describe("grace", () => {
+  it.scoped("a client that has broken the protocol has no more of it than another", () =>
+    Effect.gen(function*() {
+      const opened = yield* Deferred.make<Server>()
+      const done = yield* Deferred.make<boolean>()
+      const app = WebSocket.handle(() =>
+        Effect.flatMap(
+          HttpServerRequest.HttpServerRequest,
+          ({ source }) => Effect.zipRight(Deferred.succeed(opened, source as Server), Effect.never)
+        ), { maxMessageSize: 4 }).pipe(
+          Effect.onExit(() =>
+            Effect.flatMap(Deferred.await(opened), ({ socket }) => Deferred.succeed(done, socket.destroyed))
+          )
+        )
+      const port = yield* listen(Stack.serve(app, WebSocket.middleware()))
+      const client = yield* raw(port)
+      yield* answered(Deferred.await(opened))
+      // it does not even see that the server has ended its side
+      client.socket.pause()
+      client.send(opcode.text, "12345")
+      assert.isTrue(yield* answered(passing(Deferred.await(done))))
+    }))
+
   it.scoped("when the client has closed, the handler has time to come to its end", () =>
     Effect.gen(function*() {
       const ended = yield* Deferred.make<string>()
@@ -1094,6 +1297,19 @@ const turns = (count: number) =>
     for (let i = 0; i < count; i++) await new Promise((resume) => setImmediate(resume))
   })
 
+/** Node's request, as the server holds it. */
+interface Server {
+  readonly socket: Net.Socket
+}
+
+const until = (is: () => boolean): Effect.Effect<void> =>
+  Effect.suspend(() => is() ? Effect.void : Effect.zipRight(turns(10), until(is)))
+
+/** How many fibers nobody waits for. */
+const roots = Effect.map(Fiber.roots, ({ length }) => length)
+const untilRoots = (count: number): Effect.Effect<void> =>
+  Effect.flatMap(roots, (now) => now <= count ? Effect.void : Effect.zipRight(turns(10), untilRoots(count)))
+
 /** What a counter comes to rest at. */
 const settled = (count: () => number): Effect.Effect<number> =>
   Effect.suspend(() => {
@@ -1152,7 +1368,8 @@ describe("WebSocketClose", () => {
     ))
   })
 
-  it("a reason is valid Unicode", () => {
+  it("a reason is valid Unicode, and as long as it may be", () => {
+    assert.strictEqual(close(4000, "a".repeat(124)).reason, "a".repeat(123))
     assert.strictEqual(close(4000, "a\uD83D").reason, "a\uFFFD")
     assert.strictEqual(close(4000, "\uDE00b").reason, "\uFFFDb")
   })
@@ -1270,6 +1487,60 @@ describe("in a stack", () => {
       ])
     }))
 
+  const talk = WebSocket.handle((socket) =>
+    Stream.runForEach(socket.messages, (message) =>
+      message === "die"
+        ? Effect.dieMessage("oops")
+        : message === "leave"
+        ? Effect.fail(new WebSocketClose({ code: 4000, reason: "left" }))
+        : socket.send(message))
+  )
+  const checks = WebSocket.middleware()
+  const closed = checks as Middleware.Middleware<WebSocket.Handshake>
+  const routes = HttpLayerRouter.add("GET", "/", talk)
+  const api = HttpApiBuilder.api(HttpApi.make("api"))
+  const routed = HttpApiBuilder.Router.use((router) => router.get("/", talk as HttpApp.Default))
+
+  it.scoped.each<[mount: string, served: Parameters<typeof listen>[0]]>([
+    ["Stack.serve", Stack.serve(talk, closed)],
+    ["Stack.serveRouter", Stack.serveRouter(routes as never, closed)],
+    ["a route", HttpServer.serve(HttpRouter.empty.pipe(HttpRouter.get("/", talk.pipe(checks))))],
+    [
+      "Stack.layerRouter",
+      HttpLayerRouter.serve(Layer.provide(routes as never, Stack.layerRouter(closed).layer as Layer.Layer<never>), {
+        disableLogger: true,
+        disableListenLog: true
+      })
+    ],
+    [
+      "Stack.httpApi",
+      HttpApiBuilder.serve().pipe(Layer.provide([api, routed, Stack.httpApi(closed)]))
+    ],
+    [
+      "HttpServer.serve(mw)",
+      HttpServer.serve(talk, closed as never) as Layer.Layer<never, never, HttpServer.HttpServer>
+    ],
+    ["HttpApiBuilder.serve(mw)", HttpApiBuilder.serve(closed).pipe(Layer.provide([api, routed]))],
+    [
+      "HttpLayerRouter.serve({ middleware })",
+      HttpLayerRouter.serve(routes as never, { middleware: closed, disableLogger: true, disableListenLog: true })
+    ]
+  ])("it is the same in every mount: %s", ([, served]) =>
+    Effect.gen(function*() {
+      const [, lines] = yield* logging(Effect.gen(function*() {
+        const port = yield* listen(served)
+        assert.strictEqual((yield* reached(raw(port, { origin: "https://evil.test" }))).status, 403)
+        const [one, two] = [yield* connect(port), yield* connect(port)]
+        one.send("x")
+        assert.strictEqual(yield* answered(one.next), "x")
+        one.send("leave")
+        assert.deepStrictEqual(yield* answered(one.closed), { code: 4000, reason: "left" })
+        two.send("die")
+        assert.deepStrictEqual(yield* answered(two.closed), { code: 1011, reason: "" })
+      }))
+      assert.deepStrictEqual(lines.filter((line) => line.startsWith("ERROR")), [`${failed} | RuntimeException: oops`])
+    }))
+
   it.scoped("behind another view of the request", () =>
     Effect.gen(function*() {
       const stack = Stack.make(
@@ -1367,6 +1638,8 @@ describe("on another server", () => {
     ["text that is longer", 6, "1234567", false],
     ["text of two bytes each", 6, "\u00e9\u00e9\u00e9", true],
     ["one more", 6, "\u00e9\u00e9\u00e9x", false],
+    ["text of three bytes each", 6, "\u20ac\u20ac", true],
+    ["one less", 5, "\u20ac\u20ac", false],
     ["text of four bytes each", 8, "\u{1F600}\u{1F600}", true],
     ["one more", 8, "\u{1F600}\u{1F600}x", false],
     ["bytes", 6, new Uint8Array(6), true],

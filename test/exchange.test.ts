@@ -11,11 +11,10 @@ import {
   HttpServerResponse,
   Socket
 } from "@effect/platform"
-import { NodeHttpServer, NodeHttpServerRequest, NodeSocket } from "@effect/platform-node"
+import { NodeHttpServerRequest, NodeSocket } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Data, Deferred, Effect, Fiber, HashMap, Layer, Logger, LogLevel, Queue, Stream } from "effect"
 import { ExceptionHandlers, Middleware, RequestId, type ResponseDraft, Stack } from "effect-middleware"
-import * as Http from "node:http"
 import * as Net from "node:net"
 import { Readable } from "node:stream"
 import { answered, stackOf, Teapot, wrap } from "./utils/laws.js"
@@ -336,13 +335,7 @@ describe("what is sent, over a socket", () => {
   it.scoped("an upgrade that is refused is done when the answer has gone, whether or not the client lets go", () =>
     Effect.gen(function*() {
       const { listener, told } = yield* listening
-      // platform leaves the errors of such a socket to nobody: docs/mounts.md
-      const server = NodeHttpServer.layer(
-        () => Http.createServer().on("upgrade", (_, socket) => void socket.on("error", () => socket.destroy())),
-        { port: 0, host: "127.0.0.1" }
-      )
-      const context = yield* Layer.build(server)
-      const port = yield* Effect.provide(listen(Stack.serve(Effect.fail(new Teapot()), listener)), context)
+      const port = yield* listen(Stack.serve(Effect.fail(new Teapot()), listener))
       const socket = yield* connected(port)
       socket.write(
         "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +

@@ -611,7 +611,9 @@ describe("an upgrade in Node's server", () => {
   interface Source {
     readonly headers: Record<string, string>
     readonly httpVersion: string
-    readonly socket: Record<symbol, Ws> & Record<"bytesRead" | "writableNeedDrain", unknown>
+    readonly socket: Record<symbol, Ws> & Record<"bytesRead" | "writableNeedDrain", unknown> & {
+      readonly listenerCount: (event: string) => number
+    }
   }
   /** Serves one upgrade: what the handler of the app finds when the socket is open. */
   const upgrade = <A>(
@@ -646,6 +648,15 @@ describe("an upgrade in Node's server", () => {
       })
       yield* connect(port)
       assert.deepStrictEqual(yield* found, ["1.1", 100 * 2 ** 20, "number", false, "function", "function", "function"])
+    }))
+
+  it.scoped("leaves the errors of the connection to nobody before it is opened", () =>
+    Effect.gen(function*() {
+      let heard: number | undefined
+      const { found, port } = yield* upgrade(({ socket }) => heard = socket.listenerCount("error"), () => {})
+      yield* connect(port)
+      yield* found
+      assert.strictEqual(heard, 0)
     }))
 
   it.scoped("agrees on the first subprotocol that is offered, as the request says at that moment", () =>

@@ -51,7 +51,7 @@ import type {
 } from "../Middleware.js"
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
-import { cutOff, hasFailed, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
+import { cutOff, hasFailed, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
 import { report } from "./report.js"
 import { allowed, inherit, isInApi } from "./routes.js"
 import type { Make } from "./stackMake.js"
@@ -190,7 +190,8 @@ export class ExchangeImpl implements Exchange {
     while (parent !== undefined && parent.request.source !== this.request.source) parent = parent.before
     this.parent = parent
     this.covered = parent?.covered === true
-    if (parent !== undefined) parent.child = this
+    if (parent === undefined) hearErrors(this.request)
+    else parent.child = this
   }
 
   get context(): Context.Context<unknown> {
@@ -1083,7 +1084,9 @@ export const flush = (
     }
     const mistake = draft.mistake()
     const send = () => watch(exchange, draft.toResponse(), exchange.listeners)
-    return mistake === undefined ? send() : Effect.map(failed(Cause.die(new TypeError(mistake))), send)
+    return mistake === undefined || isUpgraded(exchange.request)
+      ? send()
+      : Effect.map(failed(Cause.die(new TypeError(mistake))), send)
   }
   const effect = go()
   return effect === undefined ? close() : Effect.flatMap(effect, () => lift(close()))
@@ -1127,7 +1130,7 @@ const watch = (
   let [counted, failed] = [0, false]
   if (node === undefined) {
     tell({ status: response.status, bytes: known, aborted: false, failed: false })
-  } else if (isUpgraded(request, node)) {
+  } else if (isUpgraded(request)) {
     // what the app answered after the last message is not sent
     tell({ status: 101, bytes: 0, aborted: false, failed: false })
     return response

@@ -16,6 +16,8 @@ export interface NodeResponse {
 
 interface Connection {
   readonly destroyed: boolean
+  readonly listeners: (event: "error") => ReadonlyArray<unknown>
+  readonly on: (event: "error", f: () => void) => void
   readonly destroy: () => void
   /** `f` runs too where the connection is lost. */
   readonly write: (text: string, f: () => void) => void
@@ -33,9 +35,25 @@ export const nodeResponse = (request: Request): NodeResponse | undefined => {
   return typeof made === "object" && made !== null && "writableFinished" in made ? made as NodeResponse : undefined
 }
 
+/**
+ * Node takes its own listeners off the connection of an upgrade and platform adds none, and an error that nobody hears
+ * ends the process: one that a client has reset while it was waiting would.
+ */
+export const hearErrors = (request: Request): void => {
+  if (!("response" in request) || typeof request.response !== "function") return
+  const { socket } = request.source as { readonly socket: Connection }
+  if (!socket.listeners("error").includes(ignore)) socket.on("error", ignore)
+}
+
+/** An error closes the connection, and that is heard of elsewhere. */
+const ignore = () => {}
+
 /** Platform ends the response that it makes after an upgrade at once: nothing is sent by it. */
-export const isUpgraded = (request: Request, node: NodeResponse): boolean =>
-  node.writableEnded && !node.destroyed && "response" in request && typeof request.response === "function"
+export const isUpgraded = (request: Request): boolean => {
+  const node = nodeResponse(request)
+  return node?.writableEnded === true && !node.destroyed && "response" in request &&
+    typeof request.response === "function"
+}
 
 /** Whether what the body is read from has failed; a client that leaves ends it with one of these. */
 export const hasFailed = ({ errored }: NodeResponse): boolean =>

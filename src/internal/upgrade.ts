@@ -6,10 +6,14 @@
 /** The connection itself. */
 export interface Connection {
   readonly bytesRead: number
+  /** Neither when one of the sides has ended it. */
+  readonly readable: boolean
+  readonly writable: boolean
+  readonly destroyed: boolean
   /** Whether more waits to be sent than the system and the stream's buffer take. */
   readonly writableNeedDrain: boolean
   readonly destroy: () => void
-  readonly on: (event: "drain", f: () => void) => void
+  readonly on: (event: "drain" | "close", f: () => void) => void
 }
 
 /** The WebSocket of `ws`. */
@@ -22,10 +26,16 @@ export interface Ws {
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
-/** Of the request as the server holds it, `undefined` where that does not say. */
-export const httpVersionOf = (source: unknown): string | undefined => {
-  const version = isObject(source) && "httpVersion" in source ? source.httpVersion : undefined
-  return typeof version === "string" ? version : undefined
+interface Received {
+  readonly method: string
+  readonly headers: { readonly [name: string]: string | undefined }
+  readonly httpVersion?: string
+}
+
+/** The request as Node's server holds it, which is what `ws` reads; of another server the request itself. */
+export const receivedOf = (request: Received & { readonly source: unknown }): Received => {
+  const { source } = request
+  return isObject(source) && "httpVersion" in source ? source as Received : request
 }
 
 export const connectionOf = (source: unknown): Connection | undefined => {
