@@ -25,7 +25,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import type * as Predicate from "effect/Predicate"
-import type * as SchemaAST from "effect/SchemaAST"
+import * as Schema from "effect/Schema"
 import { hasContent, isJson, mediaTypeOf } from "./internal/content.js"
 import { issuesOf } from "./internal/issues.js"
 import { type Failed, ownFace, rescue } from "./internal/kernel.js"
@@ -438,7 +438,9 @@ type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse>
 
 /** The answer that is known without anybody's handler. */
 const answerOf = (failed: Failed): Answer | undefined => {
-  const { defect, error } = failed
+  const { defect } = failed
+  // under a span Effect fails with a stand-in, of which every question costs more
+  const error = Cause.originalError(failed.error)
   if (isTagged(error, "RequestError") && HttpServerError.isServerError(error)) {
     return constant(statusOfRequestError(error as HttpServerError.RequestError))
   }
@@ -522,10 +524,16 @@ const malformed = (
 const isOfHead = (actual: unknown, { cookies, headers, url }: HttpServerRequest.HttpServerRequest): boolean => {
   if (actual === headers || actual === cookies) return true
   if (typeof actual !== "object" || actual === null) return false
-  const values = Object.values(actual).flat()
-  if (values.length === 0) return false
+  const values = new Set(Object.values(actual).flat())
+  if (values.size === 0) return false
   const target = decoded(url)
-  return values.every((value) => value === undefined || (typeof value === "string" && target.includes(value)))
+  // together no longer than it, or a client has the target searched for as long as it likes
+  let left = target.length
+  for (const value of values) {
+    if (value === undefined) continue
+    if (typeof value !== "string" || (left -= value.length) < 0 || !target.includes(value)) return false
+  }
+  return true
 }
 
 const decoded = (url: string): string => {
@@ -542,8 +550,7 @@ const annotatedStatus = (error: object): number | undefined => {
   const { constructor } = error
   if (typeof constructor !== "function") return undefined
   if (!annotated.has(constructor)) {
-    const ast = "ast" in constructor ? constructor.ast as SchemaAST.AST : undefined
-    const status = ast === undefined ? 0 : HttpApiSchema.getStatus(ast, 0)
+    const status = Schema.isSchema(constructor) ? HttpApiSchema.getStatus(constructor.ast, 0) : 0
     annotated.set(constructor, status >= 400 && status <= 599 ? status : undefined)
   }
   return annotated.get(constructor)
@@ -609,7 +616,7 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
       const { defect, error, request } = failed
       const handler = handlerOf(failed)
       // by the rule that chose it the error is what its parameter asks
-      if (handler !== undefined) return Option.some(handler(error as never, request))
+      if (handler !== undefined) return Option.some(interruptible(handler(error as never, request)))
       const meant = statuses.filter((rule) => rule.defects || !defect)
       if (!isStandard && meant.length === 0) return Option.none()
       const answer = answerOf(failed)
@@ -617,7 +624,7 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
       if (meant.length === 0) return standard
       const byStatus = (response: HttpServerResponse.HttpServerResponse, otherwise: Option.Option<Answer>) => {
         const rule = meant.find(({ from, to }) => from <= response.status && response.status <= to)
-        return rule === undefined ? otherwise : Option.some(rule.handler(error, request, response))
+        return rule === undefined ? otherwise : Option.some(interruptible(rule.handler(error, request, response)))
       }
       if (answer === undefined || HttpServerResponse.isServerResponse(answer)) {
         return byStatus(answer ?? constant(500), standard)
@@ -631,6 +638,10 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
     defects
   ) as Middleware<never, Fails, Requires, Handles, Name, Handling>
 }
+
+/** As a route's handler is, so that a client that goes away need not be waited for. */
+const interruptible = <E, R>(answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>): typeof answer =>
+  HttpServerResponse.isServerResponse(answer) ? answer : Effect.interruptible(answer)
 
 const isTagged = (error: unknown, tag: string): boolean => tagOf(error) === tag
 
