@@ -453,6 +453,7 @@ class Annotated extends Schema.TaggedError<Annotated>()(
 ) {}
 class NotAnnotated extends Schema.TaggedError<NotAnnotated>()("NotAnnotated", {}) {}
 class Success extends Schema.TaggedError<Success>()("Success", {}, HttpApiSchema.annotations({ status: 201 })) {}
+class Beyond extends Schema.TaggedError<Beyond>()("Beyond", {}, HttpApiSchema.annotations({ status: 600 })) {}
 class Speechless extends Data.TaggedError("Speechless")<{}> {
   [HttpServerRespondable.symbol]() {
     return Effect.fail(this)
@@ -509,6 +510,7 @@ describe("ExceptionHandlers.standard", () => {
     ["a tagged error", new Other()],
     ["an error whose schema has no status", new NotAnnotated()],
     ["an error whose status is none", new Success()],
+    ["an error whose status is beyond", new Beyond()],
     ["trouble of the server with a form", multipart("InternalError")],
     ...[undefined, null, {}, { _tag: "Declaration" }].map((ast) =>
       [
@@ -816,6 +818,21 @@ describe("a path that has other methods is 405 with Allow", () => {
         yield* expect(app, "GET", `${prefix}/deep`, 404)
         yield* expect(app, "GET", prefix, 404)
       }
+    }))
+
+  it.effect("of the very path of a mount, and of one that only begins like it", () =>
+    Effect.gen(function*() {
+      const app = HttpRouter.empty.pipe(
+        HttpRouter.mountApp("/m", HttpRouter.empty.pipe(HttpRouter.put("/", ok))),
+        HttpRouter.post("/m", ok),
+        HttpRouter.post("/mm", ok),
+        standard
+      ) as App
+      yield* expect(app, "PUT", "/m", 200)
+      // the mount comes before the route
+      yield* expect(app, "POST", "/m", 405, "PUT")
+      yield* expect(app, "POST", "/m/", 405, "PUT")
+      yield* expect(app, "GET", "/mm", 405, "POST")
     }))
 
   it.effect("has a body that says so, and no other", () =>

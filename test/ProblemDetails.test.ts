@@ -33,6 +33,10 @@ describe("ProblemDetails", () => {
         ProblemDetails.toResponse({ status: 503 }, { headers: { "retry-after": "2", "Cache-Control": "max-age=1" } })
       )
       assert.deepStrictEqual([headers["retry-after"], headers["cache-control"]], ["2", "max-age=1"])
+      const own = ProblemDetails.toResponse({ status: 503 }, {
+        headers: { "content-type": "a/b", "content-length": "1" }
+      })
+      assert.deepStrictEqual({ ...own.headers }, { ...ProblemDetails.toResponse({ status: 503 }).headers })
     }))
 
   it.each([

@@ -136,6 +136,11 @@ describe("Validate.Query", () => {
         const reply = yield* send(app, { path: `/${query}` })
         assert.deepStrictEqual(JSON.parse(reply.body), [true, { a: ["1"], toString: ["2"] }])
       }
+      class Texts extends Validate.Query("test/Texts")<Texts>()(
+        Schema.Record({ key: Schema.String, value: Schema.String })
+      ) {}
+      const texts = yield* send(Texts.middleware()(show(Texts)), { path: "/?__proto__=1&a=1&__proto__=2" })
+      assert.deepStrictEqual([texts.status, texts.body], [200, "{\"a\":\"1\"}"])
       class Closed extends Validate.Query("test/Closed")<Closed>()(
         Schema.Struct({ a: Schema.optional(Schema.String) }),
         { exact: true }

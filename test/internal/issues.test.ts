@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Either, FastCheck, ParseResult, Schema } from "effect"
+import { Either, FastCheck, Option, ParseResult, Schema } from "effect"
 import { type Issue, issuesOf } from "../../src/internal/issues.js"
 
 const decode = <A, I>(schema: Schema.Schema<A, I>, input: unknown, onExcessProperty: "ignore" | "error" = "ignore") =>
@@ -64,6 +64,16 @@ describe("issuesOf", () => {
       decode(Schema.Struct({ a: Schema.OptionFromSelf(Leaf) }), { a: 1 }),
       ["#/a invalid"]
     ],
+    [
+      "of a declaration with names of its own",
+      decode(Schema.Struct({ a: Schema.OptionFromSelf(Leaf) }), { a: Option.some({ n: "" }) }),
+      ["#/a/n invalid"]
+    ],
+    [
+      "of a schema that is there later",
+      decode(Schema.Struct({ a: Schema.suspend(() => Leaf) }), { a: { n: "" } }),
+      ["#/a/n invalid"]
+    ],
     // each once
     [
       "one place in two members of a union",
@@ -126,6 +136,11 @@ describe("issuesOf", () => {
     assert.deepStrictEqual(told(issuesOf(issue)), ["#/a/b invalid"])
     const beyond = new ParseResult.Composite(ast, {}, new ParseResult.Pointer(["a", "secret", "b"], {}, type))
     assert.deepStrictEqual(told(issuesOf(beyond)), ["#/a invalid"])
+    const both = [new ParseResult.Missing(ast), type].map((issue) => new ParseResult.Pointer("a", {}, issue)) as [
+      ParseResult.Pointer,
+      ParseResult.Pointer
+    ]
+    assert.deepStrictEqual(told(issuesOf(new ParseResult.Composite(ast, {}, both))), ["#/a missing"])
     // without a schema around it no name is known
     assert.deepStrictEqual(told(issuesOf(new ParseResult.Pointer("secret", {}, type))), ["# invalid"])
     assert.deepStrictEqual(told(issuesOf(new ParseResult.Forbidden(ast, {}))), ["# invalid"])
