@@ -275,6 +275,16 @@ describe("ExceptionHandlers.byPredicate", () => {
       assert.deepStrictEqual(yield* said(apply(handlers, failing("2"))), [500, ""])
     }))
 
+  it.effect("of a defect, one that did not ask for them stands in nobody's way", () =>
+    Effect.gen(function*() {
+      const handlers = ExceptionHandlers.concat(
+        ExceptionHandlers.byPredicate(() => true, says("asked"), { defects: true }),
+        ExceptionHandlers.byPredicate(() => true, says("unasked"))
+      )
+      assert.deepStrictEqual(yield* said(apply(handlers, Effect.die(1))), [400, "asked"])
+      assert.deepStrictEqual(yield* said(apply(handlers, failing(1))), [400, "unasked"])
+    }))
+
   it.effect("a predicate that throws is a server error", () =>
     Effect.gen(function*() {
       const handlers = ExceptionHandlers.byPredicate(() => {
@@ -310,6 +320,35 @@ describe("ExceptionHandlers.byStatus", () => {
   ])("handles what would be answered so: %s", ([, error, expected]) =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* said(apply(handlers, failing(error))), expected as never)
+    }))
+
+  it.effect("the narrowest counts, whichever is joined last", () =>
+    Effect.gen(function*() {
+      const [narrow, wide] = [
+        ExceptionHandlers.byStatus([404, 405], says("narrow")),
+        ExceptionHandlers.byStatus([400, 499], says("wide"))
+      ]
+      for (const both of [ExceptionHandlers.concat(narrow, wide), ExceptionHandlers.concat(wide, narrow)]) {
+        assert.deepStrictEqual(yield* said(apply(both, failing(HttpException.notFound()))), [400, "narrow"])
+        assert.deepStrictEqual(yield* said(apply(both, failing(HttpException.gone()))), [400, "wide"])
+      }
+    }))
+
+  it.effect.each<readonly [string, Effect.Effect<HttpServerResponse.HttpServerResponse, string>, number]>([
+    ["a response", Effect.succeed(HttpServerResponse.empty({ status: 418 })), 418],
+    ["a failure", Effect.fail("no"), 500]
+  ])("to know the status of a failure it is rendered once: to %s", ([, face, status]) =>
+    Effect.gen(function*() {
+      let rendered = 0
+      const error = {
+        [HttpServerRespondable.symbol]: () => Effect.zipRight(Effect.sync(() => rendered++), face)
+      }
+      const handlers = ExceptionHandlers.concat(
+        ExceptionHandlers.standard(),
+        ExceptionHandlers.byStatus(404, says("no"))
+      )
+      assert.deepStrictEqual(yield* said(apply(handlers, failing(error))), [status, ""])
+      assert.strictEqual(rendered, 1)
     }))
 
   it.effect("500 is what nobody has an answer for", () =>
@@ -916,6 +955,16 @@ describe("a path that has other methods is 405 with Allow", () => {
       for (const [method, path, status, allow] of cases) {
         const reply = yield* request(port, { method, path })
         assert.deepStrictEqual([path, reply.status, reply.headers.allow], [path, status, allow])
+      }
+    }))
+
+  it.scoped("of Stack.serveRouter, by the router's own options", () =>
+    Effect.gen(function*() {
+      for (const [caseSensitive, status] of [[true, 404], [false, 405]] as const) {
+        const config = Layer.succeed(HttpLayerRouter.RouterConfig, { caseSensitive })
+        const routes = HttpLayerRouter.add("GET", "/Notes", ok)
+        const port = yield* listen(Layer.provide(Stack.serveRouter(routes, standard), config))
+        assert.strictEqual((yield* request(port, { method: "PUT", path: "/notes" })).status, status)
       }
     }))
 

@@ -131,6 +131,10 @@ describe("HttpException", () => {
     }
   })
 
+  it("takes a field of any byte that a field may have", () => {
+    assert.strictEqual(make(400, { headers: { "x-a": "\t ~\x80\xff" } }).response.headers["x-a"], "\t ~\x80\xff")
+  })
+
   it.each(["Transfer-Encoding", "trailer"])("throws on %s, which would make it another message", (name) => {
     assert.throws(
       () => make(400, { headers: { [name]: "secret" } }),

@@ -241,6 +241,7 @@ describe("ProblemDetails.middleware", () => {
     Effect.gen(function*() {
       const reply = yield* send(negotiated(failing), text)
       assert.deepStrictEqual([reply.status, reply.headers["content-type"]], [404, "text/plain; charset=utf-8"])
+      assert.isUndefined(reply.headers["content-security-policy"])
       assert.strictEqual(reply.body, `404 Not Found\n\n${hostile}\n\nRequest one\n`)
       assert.strictEqual(reply.headers["content-length"] ?? String(reply.body.length), String(reply.body.length))
     }))

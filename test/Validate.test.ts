@@ -263,6 +263,7 @@ describe("Validate.contentTypePolicy", () => {
     ["application/+json", true, false],
     ["application/jsonx", true, false],
     ["application/xml", true, false],
+    ["application/octet-stream", true, false],
     ["application/xml", false, false],
     ["application/xml; application/json", true, false],
     ["application/json, application/json", true, false],
