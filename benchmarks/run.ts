@@ -1,8 +1,9 @@
 /**
  * Runs the benchmarks and writes what they say to `results/`.
  *
- *     npm run bench                       # layers, then servers: a quarter of an hour
+ *     npm run bench                       # layers, failures, servers: a quarter of an hour
  *     npm run bench -- layers
+ *     npm run bench -- failures
  *     npm run bench -- servers --cases full,error --only raw,ours
  *     npm run bench -- servers --quick    # two minutes at most; prints and writes nothing
  *     npm run bench -- --rounds 9
@@ -11,6 +12,7 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
+import * as Failures from "./failures/run.js"
 import * as Layers from "./layers/run.js"
 import * as Servers from "./servers/run.js"
 import { snapshot } from "./snapshot.js"
@@ -41,6 +43,14 @@ const layers: Suite = async (folder) => {
   return { "layers.md": page(Layers.title, Layers.about, facts(took), results) }
 }
 
+const failures: Suite = async (folder) => {
+  const plan = { ...Failures[kind], ...(rounds && { rounds }) }
+  const facts = machine()
+  const results = await Failures.run(folder, plan, console.error)
+  const took = `${plan.rounds}, of ${plan.measuring} ms of CPU time for each after ${plan.warmUp} of warm-up`
+  return { "failures.md": page(Failures.title, Failures.about, facts(took), results) }
+}
+
 const servers: Suite = async (folder) => {
   const plan = { ...Servers[kind], ...(rounds && { rounds }) }
   const facts = machine()
@@ -52,7 +62,7 @@ const servers: Suite = async (folder) => {
   return { "servers.md": page(Servers.title, about, facts(took), picture, results), "servers.svg": chart }
 }
 
-const suites: { readonly [name: string]: Suite | undefined } = { layers, servers }
+const suites: { readonly [name: string]: Suite | undefined } = { layers, failures, servers }
 const names = positionals.length === 0 ? Object.keys(suites) : positionals
 const unknown = names.find((name) => !Object.hasOwn(suites, name))
 if (unknown !== undefined) throw new TypeError(`No suite "${unknown}": ${Object.keys(suites).join(", ")}`)

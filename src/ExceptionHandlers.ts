@@ -487,7 +487,7 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
       const { defect, error, request } = failed
       const handler = handlerOf(failed)
       // by the rule that chose it the error is what its parameter asks
-      if (handler !== undefined) return Option.some(handler(error as never, request))
+      if (handler !== undefined) return Option.some(interruptible(handler(error as never, request)))
       const meant = statuses.filter((rule) => rule.defects || !defect)
       if (!isStandard && meant.length === 0) return Option.none()
       const answer = answerOf(failed)
@@ -495,7 +495,7 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
       if (meant.length === 0) return standard
       const byStatus = (response: HttpServerResponse.HttpServerResponse, otherwise: Option.Option<Answer>) => {
         const rule = meant.find(({ from, to }) => from <= response.status && response.status <= to)
-        return rule === undefined ? otherwise : Option.some(rule.handler(error, request, response))
+        return rule === undefined ? otherwise : Option.some(interruptible(rule.handler(error, request, response)))
       }
       if (answer === undefined || HttpServerResponse.isServerResponse(answer)) {
         return byStatus(answer ?? constant(500), standard)
@@ -509,3 +509,7 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
     defects
   ) as Middleware<never, Fails, Requires, Handles, Name, Handling>
 }
+
+/** As a route's handler is, so that a client that goes away need not be waited for. */
+const interruptible = <E, R>(answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>): typeof answer =>
+  HttpServerResponse.isServerResponse(answer) ? answer : Effect.interruptible(answer)

@@ -11,6 +11,7 @@ import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Data from "effect/Data"
 import * as Schema from "effect/Schema"
+import { isToken } from "./internal/fields.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 
 /**
@@ -43,15 +44,18 @@ export class HttpException extends Data.TaggedError("HttpException")<{
   /** The answer: problem details. */
   declare readonly response: HttpServerResponse.HttpServerResponse
   constructor(status: number, options: Options = {}) {
-    const { cause, headers, ...problem } = options
+    const { cause, detail, extensions, headers, instance, title, type } = options
     const fields = Headers.fromInput(headers)
     for (const name in fields) {
-      if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(name) || /[^\t\x20-\x7e\x80-\xff]/.test(fields[name]!)) {
+      if (!isToken(name) || /[^\t\x20-\x7e\x80-\xff]/.test(fields[name]!)) {
         // the value may be the client's
         throw new TypeError(`HttpException: the field ${JSON.stringify(name)} cannot be sent (RFC 9110 section 5.5)`)
       }
+      if (name === "transfer-encoding" || name === "trailer") {
+        throw new TypeError(`HttpException: the field "${name}" is the server's: it frames the content`)
+      }
     }
-    const json = ProblemDetails.toJson({ ...problem, status })
+    const json = ProblemDetails.toJson({ status, type, title, detail, instance, extensions })
     super({ status, problem: json, headers: fields, ...(cause === undefined ? {} : { cause }) })
     // now: what throws while platform renders it leaves the client without an answer
     Object.defineProperty(this, "response", { value: ProblemDetails.fromJson(status, json, fields) })

@@ -112,12 +112,16 @@ export const fromJson = (
   status: number,
   json: Json,
   headers?: Headers.Input | undefined
-): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.text(JSON.stringify(json), {
-    status,
-    contentType: mediaType,
-    headers: { "cache-control": "no-store", ...Headers.fromInput(headers) }
-  })
+): HttpServerResponse.HttpServerResponse => {
+  const text = JSON.stringify(json)
+  const response = HttpServerResponse.text(text, { status, contentType: mediaType })
+  // into its own record, which nobody has seen: to copy those it is given costs platform more than all the rest
+  Object.assign(response.headers, unstored, Headers.fromInput(headers), { ...response.headers })
+  stated.set(response.body, { json, text })
+  return response
+}
+
+const unstored = { "cache-control": "no-store" }
 
 /**
  * The JSON of a problem. Throws as `toResponse` does.
@@ -126,12 +130,12 @@ export const fromJson = (
  * @category constructors
  */
 export const toJson = (problem: Problem): Json => {
-  const { detail, extensions = {}, instance, status, type } = problem
+  const { detail, extensions, instance, status, type } = problem
   if (!Number.isInteger(status) || status < 400 || status > 599) {
     throw new TypeError(`ProblemDetails: status ${status} is not an error; use 400 to 599`)
   }
   for (const name of members) {
-    if (name in extensions) {
+    if (extensions !== undefined && name in extensions) {
       throw new TypeError(`ProblemDetails: "${name}" is a member of every problem; set it beside \`extensions\``)
     }
   }
@@ -385,38 +389,58 @@ export const middleware = <const Name extends string = "ProblemDetails">(
       const { headers } = exchange.request
       const form = formOf(headers.accept)
       const id = member === false ? undefined : Option.getOrUndefined(exchange.getOption(RequestId))
-      draft.vary("accept")
+      if (draft.has("vary")) draft.vary("accept")
+      else draft.set("vary", "accept")
       draft.setIfAbsent("cache-control", "no-store")
       if (form === "json") {
-        const told = id === undefined || member === false || member in problem ? problem : { ...problem, [member]: id }
-        if (told !== problem || draft.body._tag === "Empty") {
-          draft.setBody(HttpBody.text(JSON.stringify(told), mediaType))
-        }
+        const told = id === undefined || member === false ? problem.text : withMember(problem, member, id)
+        if (told !== problem.text || draft.body._tag === "Empty") draft.setBody(HttpBody.text(told, mediaType))
         return
       }
+      const lines = linesOf(draft.status, problem.json, id)
       draft.setBody(
         form === "text"
-          ? HttpBody.text(linesOf(draft.status, problem, id).join("\n\n") + "\n", "text/plain; charset=utf-8")
-          : HttpBody.text(pageOf(linesOf(draft.status, problem, id)), "text/html; charset=utf-8")
+          ? HttpBody.text(lines.join("\n\n") + "\n", "text/plain; charset=utf-8")
+          : HttpBody.text(pageOf(lines), "text/html; charset=utf-8")
       )
       if (form === "html") draft.setIfAbsent("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
     }
   })
 }
 
+interface Stated {
+  readonly json: Json
+  readonly text: string
+}
+
+/** What the bodies say that were made here: nobody has to read them again. */
+const stated = new WeakMap<HttpBody.HttpBody, Stated>()
+
 /** The problem that a response states, if it does. */
-const problemOf = (draft: ResponseDraft, fill: boolean): Json | undefined => {
+const problemOf = (draft: ResponseDraft, fill: boolean): Stated | undefined => {
   const { body, status } = draft
-  if (body._tag === "Empty") return fill ? { title: titleOf(status), status } : undefined
+  if (body._tag === "Empty") return fill ? statedOf({ title: titleOf(status), status }) : undefined
   if (body._tag !== "Uint8Array" || draft.has("content-encoding")) return undefined
   if (!/^application\/problem\+json[ \t]*(?:;|$)/i.test(draft.get("content-type") ?? "")) return undefined
+  const known = stated.get(body)
+  if (known !== undefined) return known
   try {
-    const json: unknown = JSON.parse(new TextDecoder().decode(body.body))
-    return typeof json === "object" && json !== null && !Array.isArray(json) ? json as Json : undefined
+    const text = new TextDecoder().decode(body.body)
+    const json: unknown = JSON.parse(text)
+    return typeof json === "object" && json !== null && !Array.isArray(json) ? { json: json as Json, text } : undefined
   } catch {
     // whoever wrote it meant it so
     return undefined
   }
+}
+
+const statedOf = (json: Json): Stated => ({ json, text: JSON.stringify(json) })
+
+/** Put in, and not written anew: JSON may say what JavaScript cannot, such as a number of many digits. */
+const withMember = ({ json, text }: Stated, name: string, value: string): string => {
+  if (Object.hasOwn(json, name) && json[name] !== undefined) return text
+  const rest = text.slice(0, text.lastIndexOf("}"))
+  return `${rest}${/^\s*\{\s*$/.test(rest) ? "" : ","}${JSON.stringify(name)}:${JSON.stringify(value)}}`
 }
 
 const linesOf = (status: number, { detail, title }: Json, id: string | undefined): ReadonlyArray<string> => [

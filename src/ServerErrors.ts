@@ -15,7 +15,7 @@
  */
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as DebugPage from "./DebugPage.js"
@@ -109,14 +109,14 @@ export const middleware = <R = never, const Name extends string = "ServerErrors"
       const recorded = recordings.get(exchange)
       if (recorded !== undefined) return recorded[0].render(recorded[1].recording(unanswered))
       if (handler === undefined) return Effect.succeed(constant(500))
-      return Effect.catchAllCause(
-        Effect.suspend(() => handler(unanswered.cause, unanswered.request)),
-        (cause) =>
-          Effect.as(
-            report("The handler of ServerErrors failed", { ...unanswered, cause, part: "handler" }),
-            constant(500)
-          )
-      )
+      // a client that leaves is not waited for
+      const answer = Effect.interruptible(Effect.suspend(() => handler(unanswered.cause, unanswered.request)))
+      return Effect.catchAllCause(answer, (cause) => {
+        const failed = Cause.isInterruptedOnly(cause)
+          ? Effect.void
+          : report("The handler of ServerErrors failed", { ...unanswered, cause, part: "handler" })
+        return Effect.as(failed, constant(500))
+      })
     }
   })
 }

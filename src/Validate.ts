@@ -150,9 +150,9 @@ export const Query =
     schema: Schema.Schema<A, I, R>,
     options?: QueryOptions
   ): Validated<Self, Id, A, R> => {
-    const isList = listsOf(Schema.encodedSchema(schema).ast)
+    const shape = shapeOf(Schema.encodedSchema(schema).ast)
     const onExcessProperty = options?.exact === true ? "error" : "ignore"
-    return validated(id, "query", schema, ({ url }) => queryOf(url, isList), options, onExcessProperty)
+    return validated(id, "query", schema, ({ url }) => queryOf(url, shape), options, onExcessProperty)
   }
 
 /**
@@ -227,12 +227,14 @@ const isEither = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Either.Eit
 /** Null for a prototype: a parameter may have any name. */
 const queryOf = (
   url: string,
-  isList: (name: string) => boolean
+  { isList, isOpen }: Shape
 ): { readonly [name: string]: string | ReadonlyArray<string> } => {
   const query: Record<string, string | Array<string>> = Object.create(null)
   const start = url.indexOf("?")
   if (start === -1) return query
   for (const [name, value] of new URLSearchParams(url.slice(start + 1))) {
+    // a record of Schema's has the usual prototype, and would have the client's in its place
+    if (isOpen && name === "__proto__") continue
     const before = query[name]
     if (before === undefined) query[name] = isList(name) ? [value] : value
     else if (typeof before === "string") query[name] = [before, value]
@@ -241,16 +243,22 @@ const queryOf = (
   return query
 }
 
+interface Shape {
+  readonly isList: (name: string) => boolean
+  /** Whether it takes parameters that it does not name. */
+  readonly isOpen: boolean
+}
+
 /** Which parameters are lists, by the form in which a schema takes them. */
-const listsOf = (ast: SchemaAST.AST): (name: string) => boolean => {
+const shapeOf = (ast: SchemaAST.AST): Shape => {
   const literals = literalsOf(ast)
   const named = new Map(
     literals.flatMap(({ propertySignatures }) =>
       propertySignatures.map(({ name, type }) => [String(name), wantsList(type)] as const)
     )
   )
-  const others = literals.some(({ indexSignatures }) => indexSignatures.some(({ type }) => wantsList(type)))
-  return (name) => named.get(name) ?? others
+  const others = literals.flatMap(({ indexSignatures }) => indexSignatures.map(({ type }) => wantsList(type)))
+  return { isList: (name) => named.get(name) ?? others.includes(true), isOpen: others.length > 0 }
 }
 
 const literalsOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.TypeLiteral> =>

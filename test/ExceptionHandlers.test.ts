@@ -18,7 +18,7 @@ import {
 } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Data, Effect, Layer, Logger, Schema } from "effect"
+import { Cause, Context, Data, Deferred, Effect, Fiber, Layer, Logger, Schema, Stream } from "effect"
 import { ExceptionHandlers, HttpException, Middleware, ProblemDetails, Stack, TrustedHost } from "effect-middleware"
 import { answered, Teapot } from "./utils/laws.js"
 import { type App, type Init, listen, mounts, type Reply, request, send } from "./utils/TestApp.js"
@@ -113,6 +113,79 @@ describe("ExceptionHandlers.byTag", () => {
       assert.strictEqual((yield* send(throwing(fails))).status, 500)
     }))
 
+  it.effect("a handler that never answers does not outlive the client", () =>
+    Effect.gen(function*() {
+      class Waits extends Data.TaggedError("Waits")<{}> {}
+      const wait = (began: Deferred.Deferred<void>, released: Deferred.Deferred<void>) =>
+        Effect.zipRight(Deferred.succeed(began, undefined), Effect.never).pipe(
+          Effect.onInterrupt(() => Deferred.succeed(released, undefined))
+        )
+      const kinds = [
+        (waits: Effect.Effect<never>) => ExceptionHandlers.byTag({ Waits: () => waits }),
+        (waits: Effect.Effect<never>) => ExceptionHandlers.byStatus(500, () => waits)
+      ]
+      for (const kind of kinds) {
+        const [began, released] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        const client = yield* Effect.fork(send(apply(kind(wait(began, released)), Effect.fail(new Waits()))))
+        yield* answered(Deferred.await(began))
+        yield* Fiber.interrupt(client)
+        yield* answered(Deferred.await(released))
+      }
+    }))
+
+  it.effect("a handler that gives no response at all is a server error", () =>
+    Effect.gen(function*() {
+      const given = [undefined, "text", Promise.resolve(HttpServerResponse.empty()), Effect.succeed(undefined)]
+      for (const nothing of given) {
+        const app = apply(Stack.make(mark("a"), ExceptionHandlers.byTag({ NotThere: () => nothing as never })), fails)
+        const reply = yield* answered(send(app))
+        assert.deepStrictEqual([reply.status, reply.headers["x-order"]], [500, "a"])
+      }
+    }))
+
+  it.effect("a handler that fails with what another one handles, or with the same, is not asked again", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const again = ExceptionHandlers.byTag({
+        NotThere: (error: NotThere) => Effect.zipRight(Effect.sync(() => asked++), Effect.fail(error))
+      })
+      assert.strictEqual((yield* answered(send(again(fails)))).status, 500)
+      assert.strictEqual(asked, 1)
+    }))
+
+  it.effect("one error object for many requests at once: each has its own answer", () =>
+    Effect.gen(function*() {
+      const shared = new NotThere({ id: 7 })
+      const app = apply(
+        Stack.make(
+          Middleware.make({
+            name: "Echo",
+            response: (draft, { request }) => draft.set("x-path", request.url)
+          }),
+          ExceptionHandlers.byTag({
+            NotThere: (_: NotThere, { url }) => Effect.zipRight(Effect.yieldNow(), HttpServerResponse.text(url))
+          })
+        ),
+        Effect.zipRight(Effect.yieldNow(), Effect.fail(shared))
+      )
+      const paths = Array.from({ length: 50 }, (_, i) => `/${i}`)
+      const replies = yield* Effect.forEach(paths, (path) => send(app, { path }), { concurrency: "unbounded" })
+      assert.deepStrictEqual(replies.map(({ body, headers }) => [body, headers["x-path"]]), paths.map((p) => [p, p]))
+    }))
+
+  it.effect("a handler may answer with a stream", () =>
+    Effect.gen(function*() {
+      const streaming = ExceptionHandlers.byTag({
+        NotThere: () =>
+          HttpServerResponse.stream(Stream.encodeText(Stream.make("a", "b")), {
+            status: 404,
+            contentType: "text/plain"
+          })
+      })
+      const reply = yield* send(Stack.make(ProblemDetails.middleware(), streaming)(fails))
+      assert.deepStrictEqual([reply.status, reply.body, reply.headers["content-type"]], [404, "ab", "text/plain"])
+    }))
+
   it.effect("a handler may use services", () =>
     Effect.gen(function*() {
       const paged = ExceptionHandlers.byTag({
@@ -202,6 +275,16 @@ describe("ExceptionHandlers.byPredicate", () => {
       assert.deepStrictEqual(yield* said(apply(handlers, failing("2"))), [500, ""])
     }))
 
+  it.effect("of a defect, one that did not ask for them stands in nobody's way", () =>
+    Effect.gen(function*() {
+      const handlers = ExceptionHandlers.concat(
+        ExceptionHandlers.byPredicate(() => true, says("asked"), { defects: true }),
+        ExceptionHandlers.byPredicate(() => true, says("unasked"))
+      )
+      assert.deepStrictEqual(yield* said(apply(handlers, Effect.die(1))), [400, "asked"])
+      assert.deepStrictEqual(yield* said(apply(handlers, failing(1))), [400, "unasked"])
+    }))
+
   it.effect("a predicate that throws is a server error", () =>
     Effect.gen(function*() {
       const handlers = ExceptionHandlers.byPredicate(() => {
@@ -237,6 +320,35 @@ describe("ExceptionHandlers.byStatus", () => {
   ])("handles what would be answered so: %s", ([, error, expected]) =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* said(apply(handlers, failing(error))), expected as never)
+    }))
+
+  it.effect("the narrowest counts, whichever is joined last", () =>
+    Effect.gen(function*() {
+      const [narrow, wide] = [
+        ExceptionHandlers.byStatus([404, 405], says("narrow")),
+        ExceptionHandlers.byStatus([400, 499], says("wide"))
+      ]
+      for (const both of [ExceptionHandlers.concat(narrow, wide), ExceptionHandlers.concat(wide, narrow)]) {
+        assert.deepStrictEqual(yield* said(apply(both, failing(HttpException.notFound()))), [400, "narrow"])
+        assert.deepStrictEqual(yield* said(apply(both, failing(HttpException.gone()))), [400, "wide"])
+      }
+    }))
+
+  it.effect.each<readonly [string, Effect.Effect<HttpServerResponse.HttpServerResponse, string>, number]>([
+    ["a response", Effect.succeed(HttpServerResponse.empty({ status: 418 })), 418],
+    ["a failure", Effect.fail("no"), 500]
+  ])("to know the status of a failure it is rendered once: to %s", ([, face, status]) =>
+    Effect.gen(function*() {
+      let rendered = 0
+      const error = {
+        [HttpServerRespondable.symbol]: () => Effect.zipRight(Effect.sync(() => rendered++), face)
+      }
+      const handlers = ExceptionHandlers.concat(
+        ExceptionHandlers.standard(),
+        ExceptionHandlers.byStatus(404, says("no"))
+      )
+      assert.deepStrictEqual(yield* said(apply(handlers, failing(error))), [status, ""])
+      assert.strictEqual(rendered, 1)
     }))
 
   it.effect("500 is what nobody has an answer for", () =>
@@ -380,6 +492,7 @@ class Annotated extends Schema.TaggedError<Annotated>()(
 ) {}
 class NotAnnotated extends Schema.TaggedError<NotAnnotated>()("NotAnnotated", {}) {}
 class Success extends Schema.TaggedError<Success>()("Success", {}, HttpApiSchema.annotations({ status: 201 })) {}
+class Beyond extends Schema.TaggedError<Beyond>()("Beyond", {}, HttpApiSchema.annotations({ status: 600 })) {}
 class Speechless extends Data.TaggedError("Speechless")<{}> {
   [HttpServerRespondable.symbol]() {
     return Effect.fail(this)
@@ -436,13 +549,20 @@ describe("ExceptionHandlers.standard", () => {
     ["a tagged error", new Other()],
     ["an error whose schema has no status", new NotAnnotated()],
     ["an error whose status is none", new Success()],
+    ["an error whose status is beyond", new Beyond()],
     ["trouble of the server with a form", multipart("InternalError")],
-    [
-      "a class that has an ast of another kind",
-      new (class {
-        static ast = undefined
-      })()
-    ],
+    ...[undefined, null, {}, { _tag: "Declaration" }].map((ast) =>
+      [
+        `a class that has an ast of another kind: ${JSON.stringify(ast)}`,
+        new (class {
+          static ast = ast
+        })()
+      ] as const
+    ),
+    ["an object with a constructor of its own", { constructor: "Annotated" }],
+    ["an object without a prototype", Object.create(null)],
+    ["a frozen object", Object.freeze({ _tag: "Other" })],
+    ["a function", () => 1],
     ["a text", "RouteNotFound"],
     ["a tag without the class", { _tag: "RouteNotFound" }],
     ["a tag without the class", { _tag: "RequestError" }],
@@ -484,6 +604,45 @@ describe("ExceptionHandlers.standard", () => {
     Effect.gen(function*() {
       const bad = HttpServerResponse.empty({ status: 400, headers: { "x-a": "a\r\nb: c" } })
       assert.deepStrictEqual(yield* answered(said(apply(standard, failing(bad)))), [500, ""])
+    }))
+
+  const throws = (): never => {
+    throw new Error("secret")
+  }
+  const revoked = Proxy.revocable({}, {})
+  revoked.revoke()
+  const hostile: ReadonlyArray<readonly [string, unknown]> = [
+    ["a tag that throws", Object.defineProperty({}, "_tag", { get: throws })],
+    ["a constructor that throws", Object.defineProperty({}, "constructor", { get: throws })],
+    ["a message that throws", Object.defineProperty(new Error(), "message", { get: throws })],
+    ["a face that throws as it is asked for", Object.defineProperty({}, HttpServerRespondable.symbol, { get: throws })],
+    ["a face that is no function", { [HttpServerRespondable.symbol]: 5 }],
+    ["a face that gives nothing", { [HttpServerRespondable.symbol]: () => undefined }],
+    ["a face that is interrupted", { [HttpServerRespondable.symbol]: () => Effect.interrupt }],
+    ["a Proxy that throws when asked what it has", new Proxy({}, { has: throws })],
+    ["a Proxy that throws when asked what it is", new Proxy({}, { getPrototypeOf: throws })],
+    ["a Proxy that throws whatever it is asked", new Proxy({}, { get: throws, has: throws, defineProperty: throws })],
+    ["a Proxy that can be told nothing", new Proxy({}, { defineProperty: () => false })],
+    ["a Proxy that is no more", revoked.proxy]
+  ]
+  it.effect.each(hostile)("what throws when it is looked at is answered: %s", ([, error]) =>
+    Effect.gen(function*() {
+      const all = ExceptionHandlers.concat(
+        standard,
+        ExceptionHandlers.byTag({ NotThere: says("") }),
+        ExceptionHandlers.byClass(NotThere, says("")),
+        ExceptionHandlers.byStatus(404, says(""))
+      )
+      const refusing = Middleware.make({ name: "Refusing", request: () => Middleware.Refuse(error as object) })
+      // Effect looks at it, too
+      const failed = Effect.suspend(() => failing(error))
+      for (const app of [failed, apply(refusing, HttpServerResponse.empty())]) {
+        for (const handlers of [all, standard]) {
+          const reply = yield* answered(send(apply(Stack.make(mark("a"), handlers as typeof standard), app)))
+          assert.deepStrictEqual([reply.status, reply.headers["x-order"]], [500, "a"])
+          assert.notInclude(reply.body, "secret")
+        }
+      }
     }))
 
   describe("a refusal further in", () => {
@@ -598,6 +757,44 @@ describe("a ParseError", () => {
     }))
 })
 
+describe("where what was decoded stands", () => {
+  const target = `/?${"x".repeat(12_000)}ab`
+  const post: Init = { method: "POST", path: target, headers: { "content-type": "application/json" }, body: "{}" }
+  const decode = (input: unknown) =>
+    Effect.map(
+      send(
+        apply(
+          standard,
+          Effect.as(Schema.decodeUnknown(Schema.Struct({ id: Schema.Number }))(input), HttpServerResponse.empty())
+        ),
+        post
+      ),
+      ({ status }) => status
+    )
+
+  it.effect.each<[string, unknown, number]>([
+    ["one that is in the target", { id: "xxab" }, 400],
+    ["nothing", {}, 422],
+    ["what is left out", { id: "xxab", other: undefined }, 400],
+    ["one that is there and one that is not", { id: "xxab", other: "z" }, 422],
+    ["what is no text", { id: "xxab", other: 1 }, 422],
+    ["the same twice", { id: "x".repeat(9_000), other: "x".repeat(9_000) }, 400],
+    ["no more than there is", { id: `${"x".repeat(12_000)}ab` }, 400],
+    ["more than there is", { id: "x".repeat(12_000), a: "x".repeat(11_999), b: "x".repeat(11_998) }, 422]
+  ])("%s", ([, input, status]) =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* decode(input), status)
+    }))
+
+  it.effect("is not looked for as long as a client likes", () =>
+    Effect.gen(function*() {
+      const started = performance.now()
+      // each by itself takes the search through all of the target
+      assert.strictEqual(yield* decode(Array.from({ length: 50_000 }, (_, i) => `${"x".repeat(8 + i % 50)}ab`)), 400)
+      assert.isBelow(performance.now() - started, 500)
+    }))
+})
+
 // --- 405 -------------------------------------------------------------------------------------------------------------
 
 describe("a path that has other methods is 405 with Allow", () => {
@@ -634,6 +831,47 @@ describe("a path that has other methods is 405 with Allow", () => {
       yield* expect(app, "GET", "/mounteddeep/1", 404)
       yield* expect(app, "GET", "/whole/x", 405, "PATCH")
       yield* expect(app, "GET", "/foreign/x", 404)
+      // what a route makes of its parameters, it makes here
+      yield* expect(app, "PUT", "/api/notes/%2F", 405, "DELETE")
+      yield* expect(app, "PUT", "/api/notes/%", 404)
+      yield* expect(app, "DELETE", "/api/notes/%", 404)
+      yield* expect(app, "PUT", `/api/notes/${"a".repeat(101)}`, 404)
+      yield* expect(app, "PUT", "/api//notes;a=b", 405, "GET, HEAD, POST")
+    }))
+
+  it.effect("of mounts inside of mounts, and of routes under a prefix", () =>
+    Effect.gen(function*() {
+      const deep = HttpRouter.empty.pipe(HttpRouter.put("/leaf/:id", ok), HttpRouter.get("/:a/:b", ok))
+      const mid = HttpRouter.empty.pipe(HttpRouter.mountApp("/deep", deep), HttpRouter.post("/mid/:a", ok))
+      const stacked = mid.pipe(Stack.make(mark("inner")))
+      const app = HttpRouter.empty.pipe(
+        HttpRouter.mountApp("/m", mid),
+        HttpRouter.mount("/n", mid),
+        HttpRouter.mountApp("/o", stacked),
+        standard
+      ) as App
+      for (const prefix of ["/m", "/n", "/o"]) {
+        yield* expect(app, "GET", `${prefix}/deep/leaf/1`, 200)
+        yield* expect(app, "POST", `${prefix}/deep/leaf/1?a`, 405, "GET, HEAD, PUT")
+        yield* expect(app, "GET", `${prefix}/mid/1`, 405, "POST")
+        yield* expect(app, "GET", `${prefix}/deep`, 404)
+        yield* expect(app, "GET", prefix, 404)
+      }
+    }))
+
+  it.effect("of the very path of a mount, and of one that only begins like it", () =>
+    Effect.gen(function*() {
+      const app = HttpRouter.empty.pipe(
+        HttpRouter.mountApp("/m", HttpRouter.empty.pipe(HttpRouter.put("/", ok))),
+        HttpRouter.post("/m", ok),
+        HttpRouter.post("/mm", ok),
+        standard
+      ) as App
+      yield* expect(app, "PUT", "/m", 200)
+      // the mount comes before the route
+      yield* expect(app, "POST", "/m", 405, "PUT")
+      yield* expect(app, "POST", "/m/", 405, "PUT")
+      yield* expect(app, "GET", "/mm", 405, "POST")
     }))
 
   it.effect("has a body that says so, and no other", () =>
@@ -717,6 +955,16 @@ describe("a path that has other methods is 405 with Allow", () => {
       for (const [method, path, status, allow] of cases) {
         const reply = yield* request(port, { method, path })
         assert.deepStrictEqual([path, reply.status, reply.headers.allow], [path, status, allow])
+      }
+    }))
+
+  it.scoped("of Stack.serveRouter, by the router's own options", () =>
+    Effect.gen(function*() {
+      for (const [caseSensitive, status] of [[true, 404], [false, 405]] as const) {
+        const config = Layer.succeed(HttpLayerRouter.RouterConfig, { caseSensitive })
+        const routes = HttpLayerRouter.add("GET", "/Notes", ok)
+        const port = yield* listen(Layer.provide(Stack.serveRouter(routes, standard), config))
+        assert.strictEqual((yield* request(port, { method: "PUT", path: "/notes" })).status, status)
       }
     }))
 

@@ -131,6 +131,28 @@ describe("HttpException", () => {
     }
   })
 
+  it("takes a field of any byte that a field may have", () => {
+    assert.strictEqual(make(400, { headers: { "x-a": "\t ~\x80\xff" } }).response.headers["x-a"], "\t ~\x80\xff")
+  })
+
+  it.each(["Transfer-Encoding", "trailer"])("throws on %s, which would make it another message", (name) => {
+    assert.throws(
+      () => make(400, { headers: { [name]: "secret" } }),
+      `HttpException: the field "${name.toLowerCase()}" is the server's: it frames the content`
+    )
+  })
+
+  it("the length and the type of the content are its own", () => {
+    const { headers } =
+      make(400, { headers: { "Content-Length": "3", "content-type": "text/html", "x-a": "1" } }).response
+    assert.deepStrictEqual({ ...headers }, {
+      "content-type": "application/problem+json",
+      "content-length": "36",
+      "cache-control": "no-store",
+      "x-a": "1"
+    })
+  })
+
   it("throws on an extension that is a member, or that JSON cannot say", () => {
     assert.throws(() => make(400, { extensions: { status: 1 } }), /"status" is a member of every problem/)
     assert.throws(() => make(400, { extensions: { big: 1n } }), TypeError)

@@ -2,7 +2,7 @@ import { HttpApiSchema, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Either, FastCheck, Schema, Stream } from "effect"
 import { ExceptionHandlers, HttpException, Middleware, ProblemDetails, RequestId, Stack } from "effect-middleware"
-import { listen, mounts, request, send } from "./utils/TestApp.js"
+import { type App, listen, mounts, request, send } from "./utils/TestApp.js"
 
 describe("ProblemDetails", () => {
   it.effect("is a problem by its media type, and is not stored", () =>
@@ -33,6 +33,10 @@ describe("ProblemDetails", () => {
         ProblemDetails.toResponse({ status: 503 }, { headers: { "retry-after": "2", "Cache-Control": "max-age=1" } })
       )
       assert.deepStrictEqual([headers["retry-after"], headers["cache-control"]], ["2", "max-age=1"])
+      const own = ProblemDetails.toResponse({ status: 503 }, {
+        headers: { "content-type": "a/b", "content-length": "1" }
+      })
+      assert.deepStrictEqual({ ...own.headers }, { ...ProblemDetails.toResponse({ status: 503 }).headers })
     }))
 
   it.each([
@@ -237,6 +241,7 @@ describe("ProblemDetails.middleware", () => {
     Effect.gen(function*() {
       const reply = yield* send(negotiated(failing), text)
       assert.deepStrictEqual([reply.status, reply.headers["content-type"]], [404, "text/plain; charset=utf-8"])
+      assert.isUndefined(reply.headers["content-security-policy"])
       assert.strictEqual(reply.body, `404 Not Found\n\n${hostile}\n\nRequest one\n`)
       assert.strictEqual(reply.headers["content-length"] ?? String(reply.body.length), String(reply.body.length))
     }))
@@ -287,10 +292,82 @@ describe("ProblemDetails.middleware", () => {
       assert.throws(() => ProblemDetails.middleware({ requestId: "status" }), /which every problem has; name another/)
     }))
 
+  const written = (text: string) =>
+    HttpServerResponse.text(text, { status: 404, contentType: "application/problem+json" })
+
   it.effect("leaves a member that the handler has set", () =>
     Effect.gen(function*() {
-      const failure = Effect.fail(HttpException.notFound({ extensions: { requestId: "mine" } }))
-      assert.strictEqual(JSON.parse((yield* send(negotiated(failure))).body).requestId, "mine")
+      const told = (response: App) =>
+        Effect.map(send(negotiated(response as never)), ({ body }) => JSON.parse(body).requestId)
+      assert.strictEqual(
+        yield* told(Effect.fail(HttpException.notFound({ extensions: { requestId: "mine" } }))),
+        "mine"
+      )
+      assert.strictEqual(
+        yield* told(Effect.fail(HttpException.notFound({ extensions: { requestId: undefined } }))),
+        "one"
+      )
+      assert.strictEqual(yield* told(written("{\"requestId\":null}")), null)
+      const named = Stack.make(
+        RequestId.middleware({ generate: () => "one" }),
+        ProblemDetails.middleware({ requestId: "constructor" })
+      )
+      assert.strictEqual(JSON.parse((yield* send(named(failing))).body).constructor, "one")
+    }))
+
+  it.effect.each<readonly [string, string]>([
+    ["{}", "{\"requestId\":\"one\"}"],
+    [" { \n } \n", " { \n \"requestId\":\"one\"}"],
+    ["{\"a\":{}}", "{\"a\":{},\"requestId\":\"one\"}"],
+    // more digits than a number of JavaScript has
+    ["{\"balance\":12345678901234567890}\n", "{\"balance\":12345678901234567890,\"requestId\":\"one\"}"]
+  ])("puts the identifier into %j, and leaves the rest as it was written", ([text, told]) =>
+    Effect.gen(function*() {
+      const reply = yield* send(negotiated(written(text)))
+      assert.deepStrictEqual([reply.body, reply.headers["content-length"]], [told, `${told.length}`])
+    }))
+
+  it.effect("a problem that was made here, and sent again and again, is each time told for its request", () =>
+    Effect.gen(function*() {
+      let requests = 0
+      const counted = Stack.make(
+        RequestId.middleware({ generate: () => `${++requests}` }),
+        ProblemDetails.middleware(),
+        ExceptionHandlers.standard()
+      )
+      const app = counted(Effect.fail(HttpException.gone({ extensions: { at: new Date(0) } })))
+      const bodies = yield* Effect.forEach([1, 2, 3], () => send(app), { concurrency: "unbounded" })
+      assert.deepStrictEqual(
+        bodies.map(({ body }) => body).sort(),
+        [1, 2, 3].map((id) => `{"title":"Gone","status":410,"at":"1970-01-01T00:00:00.000Z","requestId":"${id}"}`)
+      )
+      assert.match((yield* send(app, text)).body, /^410 Gone\n\nRequest 4\n$/)
+    }))
+
+  it.effect("whatever a title and a detail are, of the page they are text", () =>
+    Effect.gen(function*() {
+      const evil = "</title></h1></p><script>alert(1)</script><img src=x onerror='alert(1)'>\u2028&lt;\"`"
+      const reply = yield* send(
+        negotiated(Effect.fail(HttpException.badRequest({ title: evil, detail: evil, extensions: { [evil]: evil } }))),
+        html
+      )
+      const markup = reply.body.match(/<[^>]*>/g)!.map((tag) => tag.split(" ")[0])
+      assert.deepStrictEqual(markup, [
+        "<!doctype",
+        "<html",
+        "<meta",
+        "<meta",
+        "<meta",
+        "<title>",
+        "</title>",
+        "<h1>",
+        "</h1>",
+        "<p>",
+        "</p>",
+        "<p>",
+        "</p>"
+      ])
+      assert.notMatch(reply.body.replace(/<[^>]*>/g, ""), /[<>"']|&(?!#\d+;)/)
     }))
 
   const problem = ProblemDetails.toResponse({ status: 404 })
@@ -359,6 +436,11 @@ describe("ProblemDetails.middleware", () => {
           [get.headers["content-type"], get.headers["content-length"]]
         )
       }
+      const web = yield* send(Stack.make(negotiated, ExceptionHandlers.standard())(failing), {
+        method: "HEAD",
+        ...html
+      })
+      assert.deepStrictEqual([web.status, web.body, web.headers["content-type"]], [404, "", "text/html; charset=utf-8"])
       for (const status of [204, 304]) {
         const { body } = yield* send(negotiated(HttpServerResponse.empty({ status })), text)
         assert.strictEqual(body, "")

@@ -609,6 +609,28 @@ describe("handler", () => {
       }))
   }
 
+  it.scopedLive("is interrupted by a client that leaves", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const reached = yield* Deferred.make<void>()
+      const ended = yield* Deferred.make<void>()
+      const handler = () =>
+        Effect.ensuring(
+          Effect.zipRight(Deferred.succeed(reached, undefined), Effect.never),
+          Deferred.succeed(ended, undefined)
+        )
+      const port = yield* Effect.provide(
+        listen(Stack.serve(Effect.die("x"), Stack.make(ServerErrors.middleware({ handler })))),
+        seen.layer
+      )
+      const client = yield* Effect.fork(see(port, {}))
+      yield* answered(Deferred.await(reached))
+      yield* Fiber.interrupt(client)
+      yield* answered(Deferred.await(ended))
+      yield* settled
+      assert.deepStrictEqual(seen.logged, [failed])
+    }))
+
   it.effect("is not asked where there is an answer", () =>
     Effect.gen(function*() {
       const reply = yield* send(

@@ -2,6 +2,7 @@ import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, FastCheck, Schema } from "effect"
 import { Middleware, Stack, Validate } from "effect-middleware"
+import { assertLinear } from "./internal/hostile.js"
 import { type App, type Init, mounts, type Reply, send } from "./utils/TestApp.js"
 
 class Paging extends Validate.Query("test/Paging")<Paging>()(Schema.Struct({
@@ -115,6 +116,53 @@ describe("Validate.Query", () => {
       assert.strictEqual(body, "{\"a\":[\"1\"],\"b\":[\"2\",\"3\"]}")
     }))
 
+  it.effect("a record has the usual prototype, whatever the names", () =>
+    Effect.gen(function*() {
+      const values = Schema.Array(Schema.String)
+      const query = "?__proto__=secret&a=1&__proto__=secret&toString=2"
+      for (
+        const [schema, options] of [
+          [Schema.Record({ key: Schema.String, value: values }), {}],
+          [Schema.Record({ key: Schema.String, value: values }), { exact: true }],
+          [Schema.Struct({ a: values }, { key: Schema.String, value: values }), {}]
+        ] as const
+      ) {
+        class Open extends Validate.Query("test/Open")<Open>()(
+          schema as Schema.Schema<Record<string, ReadonlyArray<string>>>,
+          options
+        ) {}
+        const app = Open.middleware()(Effect.map(Open, (open) =>
+          HttpServerResponse.unsafeJson([Object.getPrototypeOf(open) === Object.prototype, open])))
+        const reply = yield* send(app, { path: `/${query}` })
+        assert.deepStrictEqual(JSON.parse(reply.body), [true, { a: ["1"], toString: ["2"] }])
+      }
+      class Texts extends Validate.Query("test/Texts")<Texts>()(
+        Schema.Record({ key: Schema.String, value: Schema.String })
+      ) {}
+      const texts = yield* send(Texts.middleware()(show(Texts)), { path: "/?__proto__=1&a=1&__proto__=2" })
+      assert.deepStrictEqual([texts.status, texts.body], [200, "{\"a\":\"1\"}"])
+      class Closed extends Validate.Query("test/Closed")<Closed>()(
+        Schema.Struct({ a: Schema.optional(Schema.String) }),
+        { exact: true }
+      ) {}
+      const reply = yield* send(Closed.middleware()(show(Closed)), { path: "/?__proto__=1" })
+      assert.deepStrictEqual(problem(reply)[1].errors, [{ pointer: "#", reason: "unexpected" }])
+    }))
+
+  it.effect.each<[string, string, number]>([
+    ["ten thousand names", Array.from({ length: 10_000 }, (_, i) => `k${i}=1`).join("&"), 200],
+    ["one name ten thousand times", "q=1&".repeat(10_000), 400],
+    ["one name of a list ten thousand times", "tag=1&".repeat(10_000), 200],
+    ["nothing ten thousand times", "&".repeat(10_000), 200],
+    ["broken escapes", "limit=%&q=%zz&tag=%ff%fe&%", 400],
+    ["broken escapes that no schema minds", "q=%&tag=%ff%fe&%=%", 200],
+    ["names of every object", "constructor=1&hasOwnProperty=1&__proto__=1&__defineGetter__=1&valueOf=1", 200],
+    ["no name", "=1&==2&?=3", 200]
+  ])("is answered: %s", ([, search, status]) =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* send(app, { path: `/?${search}` })).status, status)
+    }))
+
   it.effect("one of several shapes", () =>
     Effect.gen(function*() {
       class Either extends Validate.Query("test/Either")<Either>()(Schema.Union(
@@ -215,6 +263,7 @@ describe("Validate.contentTypePolicy", () => {
     ["application/+json", true, false],
     ["application/jsonx", true, false],
     ["application/xml", true, false],
+    ["application/octet-stream", true, false],
     ["application/xml", false, false],
     ["application/xml; application/json", true, false],
     ["application/json, application/json", true, false],
@@ -246,6 +295,10 @@ describe("Validate.contentTypePolicy", () => {
       )
     }
   )
+  it("deciding is linear", () => {
+    assertLinear((contentType) => passes({ contentType, hasContent: true }))
+    assertLinear((text) => passes({ contentType: `text/${text}`, hasContent: true }))
+  })
   it("throws on nothing", () => {
     assert.throws(() => Validate.contentTypePolicy([] as never), /has no types: list those that you take/)
   })

@@ -10,7 +10,7 @@ import * as Multipart from "@effect/platform/Multipart"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as ParseResult from "effect/ParseResult"
-import type * as SchemaAST from "effect/SchemaAST"
+import * as Schema from "effect/Schema"
 import * as ProblemDetails from "../ProblemDetails.js"
 import { hasContent, isJson, mediaTypeOf } from "./content.js"
 import { issuesOf } from "./issues.js"
@@ -20,7 +20,9 @@ export type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse>
 
 /** The answer that is known without anybody's handler. */
 export const answerOf = (failed: Failed): Answer | undefined => {
-  const { defect, error } = failed
+  const { defect } = failed
+  // under a span Effect fails with a stand-in, of which every question costs more
+  const error = Cause.originalError(failed.error)
   if (isTagged(error, "RequestError") && HttpServerError.isServerError(error)) {
     return constant(statusOfRequestError(error as HttpServerError.RequestError))
   }
@@ -105,10 +107,16 @@ const malformed = (
 const isOfHead = (actual: unknown, { cookies, headers, url }: HttpServerRequest.HttpServerRequest): boolean => {
   if (actual === headers || actual === cookies) return true
   if (typeof actual !== "object" || actual === null) return false
-  const values = Object.values(actual).flat()
-  if (values.length === 0) return false
+  const values = new Set(Object.values(actual).flat())
+  if (values.size === 0) return false
   const target = decoded(url)
-  return values.every((value) => value === undefined || (typeof value === "string" && target.includes(value)))
+  // together no longer than it, or a client has the target searched for as long as it likes
+  let left = target.length
+  for (const value of values) {
+    if (value === undefined) continue
+    if (typeof value !== "string" || (left -= value.length) < 0 || !target.includes(value)) return false
+  }
+  return true
 }
 
 const decoded = (url: string): string => {
@@ -125,8 +133,7 @@ const annotatedStatus = (error: object): number | undefined => {
   const { constructor } = error
   if (typeof constructor !== "function") return undefined
   if (!annotated.has(constructor)) {
-    const ast = "ast" in constructor ? constructor.ast as SchemaAST.AST : undefined
-    const status = ast === undefined ? 0 : HttpApiSchema.getStatus(ast, 0)
+    const status = Schema.isSchema(constructor) ? HttpApiSchema.getStatus(constructor.ast, 0) : 0
     annotated.set(constructor, status >= 400 && status <= 599 ? status : undefined)
   }
   return annotated.get(constructor)

@@ -1,4 +1,5 @@
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import { trim } from "./fields.js"
 
 /** Whether a request has content, as far as its framing tells (RFC 9112 section 6.3); a web `Request` tells by its body. */
 export const hasContent = ({ headers, source }: HttpServerRequest.HttpServerRequest): boolean => {
@@ -11,7 +12,7 @@ export const hasContent = ({ headers, source }: HttpServerRequest.HttpServerRequ
 /** The media type of a field value, without its parameters, in lower case. */
 export const mediaTypeOf = (value: string): string => {
   const end = value.indexOf(";")
-  return (end === -1 ? value : value.slice(0, end)).replace(/^[ \t]+|[ \t]+$/g, "").toLowerCase()
+  return trim(end === -1 ? value : value.slice(0, end)).toLowerCase()
 }
 
 export const isJson = (type: string): boolean => /^application\/(?:[!#$&^_.+\w-]+\+)?json$/.test(type)

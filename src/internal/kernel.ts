@@ -746,7 +746,7 @@ export const guard = <const Name extends string, R>(
         if (sent !== undefined) return sent
         if (Cause.isInterruptedOnly(cause)) {
           // a WebSocket has been told by its close code
-          return isAbort(cause) || isSwitched(request)
+          return isAbort(cause) || isUpgraded(request)
             ? clientClosedRequest
             : Effect.as(Effect.logWarning("A request was interrupted"), unavailable)
         }
@@ -819,11 +819,6 @@ export const entriesOf = (context: Context.Context<never>): Iterable<readonly [k
 const clientClosedRequest = HttpServerResponse.empty({ status: 499 })
 const isAbort = (cause: Cause.Cause<unknown>) =>
   HashSet.some(Cause.interruptors(cause), (id) => Equal.equals(id, HttpServerError.clientAbortFiberId))
-
-const isSwitched = (request: HttpServerRequest.HttpServerRequest) => {
-  const node = nodeResponse(request)
-  return node !== undefined && isUpgraded(request, node)
-}
 
 /** A response in the place of a defect is what platform has to send, or has sent. */
 const withoutResponse = (cause: Cause.Cause<unknown>): readonly [Response | undefined, Cause.Cause<unknown>] => {
