@@ -1,5 +1,6 @@
 import type { HttpMiddleware } from "@effect/platform"
 import {
+  FileSystem,
   HttpApi,
   HttpApiBuilder,
   HttpApiEndpoint,
@@ -13,7 +14,7 @@ import {
   HttpServerRespondable,
   HttpServerResponse
 } from "@effect/platform"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import {
   Cause,
   Context,
@@ -195,9 +196,10 @@ const app = HttpRouter.empty.pipe(
       Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ text }) => text),
       HttpServerResponse.text("ok")
     ).pipe(
-      HttpIncomingMessage.withMaxBodySize(Option.some(10 as never))
+      HttpIncomingMessage.withMaxBodySize(Option.some(FileSystem.Size(10)))
     )
   ),
+  HttpRouter.post("/upload", HttpException.contentTooLarge()),
   HttpRouter.get("/socket", WebSocket.handle(() => Effect.die(new Error("s3cret")))),
   HttpRouter.get("/closed", WebSocket.handle(() => new WebSocket.WebSocketClose({ code: 4000 }))),
   HttpRouter.get("/open", WebSocket.handle(() => Effect.never)),
@@ -240,7 +242,8 @@ const places: ReadonlyArray<readonly [name: string, handles: boolean, serve: () 
 ]
 
 const failed = "ERROR A request failed +"
-const noPhase = "ERROR A response phase failed; the response was replaced by a 500 +"
+const noPhase = "ERROR A response phase failed; a 500 takes its place +"
+const unsendable = "ERROR A response cannot be sent; a 500 takes its place +"
 const noBody = "ERROR The body of a response failed +"
 
 interface Row {
@@ -294,14 +297,14 @@ const rows: ReadonlyArray<Row> = [
     what: "the fields of a failure's response",
     init: { path: "/split" },
     sees: "500",
-    logged: [noPhase],
+    logged: [unsendable],
     reported: ["response"]
   },
   {
     what: "the fields of a response",
     init: { path: "/unsendable" },
     sees: "500",
-    logged: [noPhase],
+    logged: [unsendable],
     reported: ["response"]
   },
   { what: "a response phase", init: { path: "/phase" }, sees: "500", logged: [noPhase], reported: ["response"] },
@@ -354,6 +357,12 @@ const rows: ReadonlyArray<Row> = [
     ...quiet
   },
   {
+    what: "the content, that a handler finds too large",
+    init: { path: "/upload", method: "POST" },
+    sees: "413",
+    ...quiet
+  },
+  {
     what: "a WebSocket, of no version",
     init: { path: "/socket", headers: { connection: "upgrade", upgrade: "websocket" } },
     sees: "426",
@@ -377,10 +386,21 @@ const rows: ReadonlyArray<Row> = [
   { what: "no WebSocket", init: { path: "/socket" }, sees: "426", ...quiet }
 ]
 
+/** As executed: `LAWS_TABLE=1 npx vitest run test/ServerErrors.test.ts` prints it. */
+const table = new Map<string, Array<string>>()
+const note = (what: string, place: string, sees: string, logged: ReadonlyArray<string>) => {
+  const cells = table.get(what) ?? []
+  table.set(what, [...cells, `${place}: ${sees}; ${logged.length === 0 ? "nothing" : logged.join(", ")}`])
+}
+afterAll(() => {
+  if (process.env.LAWS_TABLE !== "1") return
+  for (const [what, cells] of table) console.log(`| ${[what, ...cells].join(" | ")} |`)
+})
+
 /** Waits for what runs beside the response. */
 const settled = Effect.repeatN(Effect.yieldNow(), 50)
 
-describe.each(places)("%s", (_, handles, serve) => {
+describe.each(places)("%s", (place, handles, serve) => {
   it.scopedLive.each(rows)("$what: $sees", ({ what, init, sees, logged, reported, served }) =>
     Effect.gen(function*() {
       const seen = witness()
@@ -391,6 +411,7 @@ describe.each(places)("%s", (_, handles, serve) => {
       const reply = yield* answered(see(port, init))
       yield* settled
       const logs = seen.logged.filter((line) => !line.startsWith("ERROR ExceptionHandlers cannot handle failures here"))
+      note(what, place, reply === "no answer" ? reply : `${reply.status}${reply.whole ? "" : " cut"}`, logs)
       const expected = { sees, logged, reported, ...(handles ? {} : served) }
       assert.deepStrictEqual(
         {
@@ -410,7 +431,7 @@ describe.each(places)("%s", (_, handles, serve) => {
 
 // ----------------------------------------------------------------------------------------------------- what is no row
 
-describe.each(places)("%s", (_, handles, serve) => {
+describe.each(places)("%s", (place, handles, serve) => {
   const start = (seen: Witness) =>
     Effect.gen(function*() {
       const port = yield* Effect.provide(listen(serve()), seen.layer)
@@ -437,6 +458,7 @@ describe.each(places)("%s", (_, handles, serve) => {
       yield* Fiber.interrupt(client)
       yield* answered(Deferred.await(ended))
       yield* settled
+      note("a client that leaves", place, "-", seen.logged)
       assert.deepStrictEqual([seen.logged, seen.reported], [[], []])
     }))
 
@@ -447,6 +469,7 @@ describe.each(places)("%s", (_, handles, serve) => {
       const client = yield* Effect.orDie(Effect.mapError(connect(port, { path: "/socket" }), JSON.stringify))
       assert.deepStrictEqual(yield* answered(client.closed), { code: 1011, reason: "" })
       yield* settled
+      note("a WebSocket's handler", place, "101, 1011", seen.logged)
       assert.deepStrictEqual(seen.logged, ["ERROR The handler of a WebSocket failed +"])
       assert.deepStrictEqual(seen.reported.map(({ part, route }) => [part, route]), [["socket", "/socket"]])
     }))
@@ -458,6 +481,7 @@ describe.each(places)("%s", (_, handles, serve) => {
       const client = yield* Effect.orDie(Effect.mapError(connect(port, { path: "/closed" }), JSON.stringify))
       assert.deepStrictEqual(yield* answered(client.closed), { code: 4000, reason: "" })
       yield* settled
+      note("a WebSocket's handler, with a code", place, "101, 4000", seen.logged)
       assert.deepStrictEqual([seen.logged, seen.reported], [[], []])
     }))
 
@@ -471,6 +495,7 @@ describe.each(places)("%s", (_, handles, serve) => {
       assert.deepStrictEqual(yield* answered(client.closed), { code: 1001, reason: "" })
       yield* answered(Fiber.join(closing))
       yield* settled
+      note("a WebSocket, as the server shuts down", place, "101, 1001", seen.logged)
       assert.deepStrictEqual([seen.logged, seen.reported], [[], []])
     }))
 })

@@ -1025,7 +1025,10 @@ export const flush = (
     const unanswered = unansweredAt(at, cause, "response", by)
     return Effect.map(
       Effect.zipRight(
-        report("A response phase failed; the response was replaced by a 500", unanswered),
+        report(
+          `${by === undefined ? "A response cannot be sent" : "A response phase failed"}; a 500 takes its place`,
+          unanswered
+        ),
         guard === undefined ? Effect.succeed(internalServerError) : guard(unanswered, exchange)
       ),
       (response) => draft.fallBack(response)
