@@ -8,7 +8,7 @@
  */
 import * as Cookies from "@effect/platform/Cookies"
 import type * as Headers from "@effect/platform/Headers"
-import type * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpBody from "@effect/platform/HttpBody"
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Fields from "./internal/fields.js"
 
@@ -298,6 +298,8 @@ class Draft implements Open {
 
   toResponse(): HttpServerResponse.HttpServerResponse {
     const from = this.current
+    // such a response has no content (RFC 9110 section 6.4.1), and the Fetch standard's Response throws if given some
+    if (this.body._tag !== "Empty" && contentless.has(this.status)) this.setBody(HttpBody.empty)
     if (
       this.ownHeaders === undefined && this.ownCookies === undefined && this.ownBody === undefined &&
       this.status === from.status
@@ -324,6 +326,7 @@ class Draft implements Open {
   }
 }
 
+const contentless = new Set([204, 205, 304])
 const none: ReadonlyArray<never> = []
 
 /** RFC 9110 section 8 and the fields of caching: true of the content that they came with. */

@@ -225,4 +225,16 @@ describe("ResponseDraft", () => {
     draft.status = 404
     assert.isUndefined(draft.toResponse().statusText)
   })
+
+  for (const status of [204, 205, 304]) {
+    it(`sends no content with ${status}`, () => {
+      for (const body of [HttpBody.text("x"), HttpBody.stream(Stream.make(new Uint8Array(1)))]) {
+        const draft = ResponseDraft.open(HttpServerResponse.setBody(HttpServerResponse.empty({ status }), body))
+        const sent = HttpServerResponse.toWeb(draft.toResponse())
+        assert.deepStrictEqual([sent.status, sent.body, sent.headers.get("content-length")], [status, null, null])
+      }
+      const empty = HttpServerResponse.empty({ status, headers: { etag: "\"1\"" } })
+      assert.strictEqual(ResponseDraft.open(empty).toResponse(), empty)
+    })
+  }
 })
