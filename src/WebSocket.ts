@@ -650,7 +650,7 @@ export interface HandleOptions {
  * | ends | 1000 |
  * | fails with `WebSocketClose` | its own, with its reason |
  * | fails with an `HttpException`, or an error with an `HttpApiSchema` status, of 401, 403, 408 or 413 | 3000, 3003, 3008, 1009 |
- * | fails with another error, or dies | 1011, and the log has the cause |
+ * | fails with another error, or dies | 1011, and the log has the cause; `ErrorReporter` is told |
  * | is interrupted, as the server shuts down | 1001 |
  * | is interrupted, by a message that is too long | 1009 |
  * | is interrupted, by a client that does not answer | 3008 |
