@@ -46,12 +46,17 @@ const specifiersOf = (text: string) => {
 }
 
 /** What a file imports when it runs: type imports leave no trace. */
-const importsOf = (file: string) =>
-  specifiersOf(
-    ts.transpileModule(read(file), {
-      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }
-    }).outputText
-  )
+const importsOf = (file: string): ReadonlyArray<string> => {
+  const known = imported.get(file)
+  if (known !== undefined) return known
+  const { outputText } = ts.transpileModule(read(file), {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }
+  })
+  const specifiers = specifiersOf(outputText)
+  imported.set(file, specifiers)
+  return specifiers
+}
+const imported = new Map<string, ReadonlyArray<string>>()
 
 const isRelative = (specifier: string) => specifier.startsWith(".")
 
