@@ -352,7 +352,11 @@ export const layerConfig = (
   Layer.effect(
     DebugPage,
     Effect.if(enabled, {
-      onTrue: () => Effect.map(Config.unwrap(options), (options) => Option.some(make(options))),
+      onTrue: () => Effect.map(unwrap(options), (options) => Option.some(make(options))),
       onFalse: () => Effect.succeedNone
     })
   )
+
+/** Effect's own fails on a record without entries. */
+const unwrap = (options: Config.Config.Wrap<Options>): Config.Config<Options> =>
+  Object.keys(options).length === 0 ? Config.succeed({}) : Config.unwrap(options)

@@ -444,6 +444,14 @@ describe("enabled", () => {
         [true, false, false, false, true]
       )
     }))
+  it.scopedLive("by a configuration, without options", () =>
+    Effect.map(
+      Effect.provide(
+        shows(plain),
+        Layer.provide(DebugPage.layerConfig(Config.boolean("DEBUG")), config({ DEBUG: "true" }))
+      ),
+      assert.isTrue
+    ))
   it.scoped("by a configuration that is wrong: the layer fails", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Layer.build(Layer.provide(configured, config({ DEBUG: "perhaps" }))))

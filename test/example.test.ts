@@ -192,7 +192,7 @@ describe("the notes example", () => {
           "in parallel",
           "failure Unexpected",
           "apiKey: <redacted>",
-          "defect",
+          "defect RuntimeException: a defect: the client is told nothing of it",
           "app (the app)  <- failed here"
         ]
       ) {

@@ -115,9 +115,9 @@ const failure = new Unexpected({ apiKey: "not for the client" }).pipe(
   Effect.withSpan("notes.index", { attributes: { notes: 3 } })
 )
 const unavailable = HttpException.serviceUnavailable({ headers: { "retry-after": "5" } })
-const both = Effect.all([failure, Effect.delay(defect, 0)], { concurrency: "unbounded", discard: true }).pipe(
-  Effect.zipRight(HttpServerResponse.empty())
-)
+// one does not wait for the other to be interrupted
+const late = Effect.uninterruptible(Effect.zipRight(Effect.yieldNow(), defect))
+const both = Effect.zipRight(Effect.all([failure, late], { concurrency: "unbounded" }), HttpServerResponse.empty())
 const half = HttpServerResponse.stream(
   Stream.make("{\"id\":1,", "\"text\":").pipe(Stream.concat(failure), Stream.encodeText),
   { contentType: "application/json" }
