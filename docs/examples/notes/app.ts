@@ -115,9 +115,11 @@ const failure = new Unexpected({ apiKey: "not for the client" }).pipe(
   Effect.withSpan("notes.index", { attributes: { notes: 3 } })
 )
 const unavailable = HttpException.serviceUnavailable({ headers: { "retry-after": "5" } })
-// one does not wait for the other to be interrupted
-const late = Effect.uninterruptible(Effect.zipRight(Effect.yieldNow(), defect))
-const both = Effect.zipRight(Effect.all([failure, late], { concurrency: "unbounded" }), HttpServerResponse.empty())
+const soon = <E>(fails: Effect.Effect<never, E>) => Effect.uninterruptible(Effect.zipRight(Effect.yieldNow(), fails))
+const both = Effect.zipRight(
+  Effect.all([soon(failure), soon(defect)], { concurrency: "unbounded" }),
+  HttpServerResponse.empty()
+)
 const half = HttpServerResponse.stream(
   Stream.make("{\"id\":1,", "\"text\":").pipe(Stream.concat(failure), Stream.encodeText),
   { contentType: "application/json" }
