@@ -213,25 +213,23 @@ const mostErrors = 60
 const deepest = 12
 
 /**
- * The parts of a cause in their order, without what is empty or a response. A composition of one of the tags is taken
- * apart: without recursion, since a finalizer of each of a thousand scopes nests as deep.
+ * What a cause is composed of by compositions of these kinds, in its order. Not by recursion, since a finalizer of each of
+ * a thousand scopes nests as deep.
  */
-const partsOf = (
-  cause: Cause.Cause<unknown>,
-  isResponse: Facts["isResponse"],
-  tags: ReadonlyArray<string>
-): ReadonlyArray<Cause.Cause<unknown>> => {
+const partsOf = (cause: Cause.Cause<unknown>, ...kinds: ReadonlyArray<string>): ReadonlyArray<Cause.Cause<unknown>> => {
   const parts: Array<Cause.Cause<unknown>> = []
   const waiting = [cause]
   for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
-    if ("left" in one && tags.includes(one._tag)) waiting.push(one.right, one.left)
-    else if (one._tag !== "Empty" && !(one._tag === "Die" && isResponse(one.defect))) parts.push(one)
+    if ("left" in one && kinds.includes(one._tag)) waiting.push(one.right, one.left)
+    else parts.push(one)
   }
   return parts
 }
 
 const leavesOf = (cause: Cause.Cause<unknown>, isResponse: Facts["isResponse"]): ReadonlyArray<Leaf> =>
-  partsOf(cause, isResponse, ["Parallel", "Sequential"]).filter((one): one is Leaf => !("left" in one))
+  partsOf(cause, "Parallel", "Sequential").filter((one): one is Leaf =>
+    !("left" in one) && one._tag !== "Empty" && !(one._tag === "Die" && isResponse(one.defect))
+  )
 
 const titleOf = ({ cause, isResponse }: Facts, redact: Redactor): string => {
   const leaves = leavesOf(cause, isResponse)
@@ -340,29 +338,26 @@ const causeOf = (facts: Facts, redact: Redactor): Promise<CauseNode> => {
 
   const node = async (cause: Cause.Cause<unknown>, depth: number): Promise<CauseNode> => {
     if (depth > deepest) return { kind: "die", error: omitted }
-    const parts = partsOf(cause, isResponse, [cause._tag])
-    const [first] = parts
-    if (first === undefined) return { kind: "empty" }
-    // what is left of a composition beside what is empty or a response
-    if (parts.length === 1 && first !== cause) return node(first, depth + 1)
     switch (cause._tag) {
       case "Empty":
         return { kind: "empty" }
       case "Fail":
         return { kind: "fail", error: await errorNode(cause.error, []) }
       case "Die":
-        return { kind: "die", error: await errorNode(cause.defect, []) }
+        return isResponse(cause.defect) ? { kind: "empty" } : { kind: "die", error: await errorNode(cause.defect, []) }
       case "Interrupt":
         return { kind: "interrupt", by: fiberName(cause.fiberId) }
     }
     const causes: Array<CauseNode> = []
-    for (const part of parts) {
+    for (const part of partsOf(cause, cause._tag)) {
       if (causes.length >= mostCauses || drawn >= mostErrors) {
         causes.push({ kind: "die", error: omitted })
         break
       }
-      causes.push(await node(part, depth + 1))
+      const one = await node(part, depth + 1)
+      if (one.kind !== "empty") causes.push(one)
     }
+    if (causes.length < 2) return causes[0] ?? { kind: "empty" }
     return { kind: cause._tag === "Parallel" ? "parallel" : "sequential", causes }
   }
   return node(facts.cause, 0)

@@ -16,6 +16,7 @@ import {
   Tracer
 } from "effect"
 import { globalValue } from "effect/GlobalValue"
+import { vi } from "vitest"
 import type { CauseNode, ErrorNode, Facts, RecordedLog, RecordedSpan, Snapshot } from "../../src/internal/snapshot.js"
 import { snapshotOf } from "../../src/internal/snapshot.js"
 
@@ -114,6 +115,8 @@ describe("the cause", () => {
     [sequential(a, Cause.die(response)), "fail string: a", "string: a"],
     [parallel(sequential(a, Cause.die(response)), b), "parallel(fail string: a, fail string: b)", "string: a"],
     [Cause.die(response), "empty", "The cause is empty"],
+    [parallel(sequential(Cause.die(response), Cause.empty), a), "fail string: a", "string: a"],
+    [parallel(sequential(Cause.die(response), Cause.die(response)), Cause.empty), "empty", "The cause is empty"],
     [
       sequential(parallel(a, parallel(Cause.empty, b)), Cause.die(response)),
       "parallel(fail string: a, fail string: b)",
@@ -128,6 +131,17 @@ describe("the cause", () => {
       assert.strictEqual(made.title, title)
     }
   )
+
+  it("of thousands of errors is cut", async () => {
+    const errors = Array.from({ length: 10_000 }, (_, index) => Cause.die(new Error(`${index}`)))
+    const half = (causes: ReadonlyArray<Cause.Cause<never>>): Cause.Cause<never> =>
+      causes.length < 2
+        ? causes[0]!
+        : parallel(half(causes.slice(0, causes.length / 2)), half(causes.slice(causes.length / 2)))
+    const { cause, title } = await snapshot({ cause: half(errors) })
+    assert.isTrue(cause.kind === "parallel" && cause.causes.length === 51)
+    assert.strictEqual(title, "Error: 0")
+  })
 
   it("of thousands of parts is cut", async () => {
     const deep = Array.from({ length: 20_000 }).reduce<Cause.Cause<string>>((cause) => sequential(cause, a), a)
@@ -593,6 +607,16 @@ describe("the rest", () => {
     assert.deepStrictEqual(shown.environment.slice(0, 2), [["Node.js", process.version], ["effect", "3.0.0"]])
     assert.strictEqual((await snapshot({ now: startedAt - 1 })).took, 0)
     assert.strictEqual((await snapshot({ now: Number.NaN })).at, "")
+  })
+
+  it("where the process tells nothing there is the rest", async () => {
+    const cwd = vi.spyOn(process, "cwd").mockImplementation(boom)
+    const error = new Error("x")
+    const shown = await snapshot({ cause: Cause.die(error), versions: [["effect", "3.0.0"]] }).finally(() =>
+      cwd.mockRestore()
+    )
+    assert.deepStrictEqual(shown.environment, [["effect", "3.0.0"]])
+    assert.isAbove(errorIn(shown).frames.length, 0)
   })
 
   it("no other variable of the environment shows", async () => {

@@ -5,7 +5,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Ts from "typescript"
-import { afterAll } from "vitest"
+import { afterAll, vi } from "vitest"
 import { framesReader, type Options, parseFrame, parseStack, type Site } from "../../src/internal/stackFrames.js"
 import { hostile } from "./hostile.js"
 
@@ -425,4 +425,15 @@ it("what is shown of a line throws", async () => {
     throw new Error("boom")
   }
   assert.deepStrictEqual(await framesOf(errorAt(`${file}:1:1`), { show }), [])
+})
+
+it("where there are no files there are frames", async () => {
+  const file = write("nowhere.ts", "x")
+  vi.doMock("node:fs/promises", () => {
+    throw new Error("no such module")
+  })
+  const [frame] = await framesOf(errorAt(`${file}:1:1`)).finally(() => vi.doUnmock("node:fs/promises"))
+  assert.deepStrictEqual([frame?.line, frame?.source], [1, undefined])
+  const [again] = await framesOf(errorAt(`${file}:1:1`))
+  assert.deepStrictEqual(again?.source?.lines, ["x"])
 })
