@@ -48,12 +48,12 @@ export const toJson = (snapshot: Snapshot): string =>
 // --- what both faces of the page share -------------------------------------------------------------------------------
 
 /**
- * What would move the cursor, turn the direction of what follows, or not survive UTF-8, as JSON escapes it. Lines and
- * tabs stay.
+ * What would move the cursor, turn the direction of what follows, not be seen at all or not survive UTF-8, as JSON
+ * escapes it. Lines and tabs stay.
  */
 export const visible = (text: string): string =>
   text.replace(/\r\n/g, "\n").replace(
-    /[^\P{Cc}\n\t]|[\p{Cs}\p{Bidi_Control}\u2028\u2029\ufeff]/gu,
+    /[^\P{Cc}\n\t]|[\p{Cs}\p{Bidi_Control}\u200b\u2028\u2029\u2060-\u2064\ufeff]/gu,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`
   )
 

@@ -2,280 +2,92 @@ import type { Pair } from "./snapshot.js"
 
 /**
  * What may be shown of values and texts that nobody has vetted. Everything here is total, whatever it is given, and takes
- * time in proportion to the text.
+ * time in proportion to the text. Control characters are left to those who draw it.
  */
 export interface Redactor {
-  /** Whether what has this name is hidden. */
-  readonly isSecret: (name: string) => boolean
-  /** Free text, which may have several lines: a message, a log line. */
+  /** Text of any kind: a message, a field, a URL. */
   readonly text: (text: string, limit?: number) => string
-  /** The same on one line. */
-  readonly line: (text: string, limit?: number) => string
-  /** A line of a program: of what has a secret name, the literal alone is hidden. */
+  /** A line of a program, in which literals alone are hidden. */
   readonly code: (line: string) => string
-  /** Any value, on one line; a string stands in quotes. */
-  readonly value: (value: unknown) => string
-  /** The same of what has a name. */
-  readonly pair: (name: string, value: unknown) => string
-  /** Of a name whose values are texts, such as a header or an attribute of a span: a string stands without quotes. */
-  readonly named: (name: string, value: unknown) => string
-  /** A target or a whole URL, with what is secret in its query hidden. */
-  readonly target: (url: string) => string
-  /** Pairs of a query or of a form. */
-  readonly form: (text: string) => ReadonlyArray<Pair>
-  /** The names in a `Cookie` header. */
-  readonly cookies: (header: string) => ReadonlyArray<Pair>
+  /** Any value, on one line, with strings in quotes. */
+  readonly value: (value: unknown, name?: string) => string
+  /** The same beside its name, where a string stands without quotes. */
+  readonly pair: (name: string, value: unknown) => Pair
   /** JSON on several lines; `undefined` for what is none. */
   readonly json: (text: string) => string | undefined
-  /** Hides wherever it occurs what has been hidden for its name before. */
+  /** Remembers a secret for `scrub`, and is what is shown of it. */
+  readonly hide: (value: unknown) => string
+  /** Hides wherever it occurs what has been hidden before. */
   readonly scrub: (text: string) => string
 }
 
-export const redacted = "<redacted>"
+const redacted = "<redacted>"
 
-/** The text of a value on one line ends here. */
+/** A text of any length ends here. */
 const most = 2_000
-/** More of a text is not even read. */
-const longest = 64 * 1024
+/** So much of it is read besides: what is hidden may be longer than what is shown for it. */
+const margin = 16_384
 const depthLimit = 4
 const itemLimit = 50
 
-/** In these a name is secret wherever the word stands, also inside a longer one: `dbpassword`, `XSRF-TOKEN`. */
-const strong =
-  /authorization|cookie|passw(?:or)?d|passphrase|passcode|secret|credential|apikey|privatekey|accesskey|connectionstring/
-const inside = /token|authentication|signature|jwt|csrf|xsrf|sess(?:ion)?id|bearer|keystore|keyring/
-/** And in these only as a word of its own: neither `author`, `keyboard`, `bypass` nor `shipping`. */
-const words = new Set(
-  "key keys auth oauth authn session sessions sid pass pwd pw pin otp totp cvv cvc ssn sig hmac salt pem".split(" ")
-)
-/** `signingkey`, written as one word. */
-const keyed = /(?<!^(?:mon|don|tur|hoc|joc|whis|mic|smo|ris|flun|lac|pes|tric|stic|stoc|jer|hus|mur))keys?$/
+// --- what is secret --------------------------------------------------------------------------------------------------
 
-const wordsOf = (name: string): ReadonlyArray<string> =>
-  (name.match(/[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+/g) ?? []).map((word) => word.toLowerCase())
+/** A name is secret with one of these anywhere in it: `dbpassword`, `XSRF-TOKEN`. */
+const anywhere =
+  /authori[sz]ation|authentication|cookie|passw|passphrase|passcode|pwd|secret|token|key(?!board|word)|credential|signature|jwt|[cx]srf|sess(?:ion)?_?id|bearer|connection_?string/i
+/** And with one of these as a word: neither `author`, `obsession` nor `shipping`. */
+const asWord = /(?<![a-z])(?:o?authn?|sessions?|sid|pass|pw|pin|t?otp|cvv|cvc|ssn|sig|hmac|salt|pem)(?![a-z])/i
 
-type Extra = ReadonlyArray<string | RegExp>
+const plain = (name: string) => name.replace(/[-_]/g, "").toLowerCase()
 
-const secretNames = (extra: Extra) => {
-  const patterns = extra.flatMap((one) =>
-    one instanceof RegExp ? [new RegExp(one.source, one.flags.replace(/[gy]/g, ""))] : []
-  )
-  const phrases = extra.flatMap((one) => typeof one === "string" ? [wordsOf(one)] : []).filter(({ length }) =>
-    length > 0
-  )
-  return (name: string): boolean => {
-    // nobody names anything at such length but to be missed
-    if (name.length > 256) return true
-    const all = wordsOf(name)
-    const joined = all.join("")
-    return isStrong(joined) || inside.test(joined) ||
-      all.some((word) => words.has(word) || keyed.test(word)) ||
-      phrases.some((phrase) => joined === phrase.join("") || `-${all.join("-")}-`.includes(`-${phrase.join("-")}-`)) ||
-      patterns.some((pattern) => pattern.test(name))
-  }
+const namesOf = (own: ReadonlyArray<string | RegExp>) => {
+  const names = new Set(own.flatMap((one) => typeof one === "string" ? [plain(one)] : []))
+  const patterns = own.filter((one) => typeof one !== "string")
+  return (name: string): boolean =>
+    anywhere.test(name) || asWord.test(name.replace(/[a-z\d](?=[A-Z])/g, "$&_")) || names.has(plain(name)) ||
+    // which keeps no state, as `test` would
+    patterns.some((pattern) => name.search(pattern) !== -1)
 }
 
-const isStrong = (joined: string) => strong.test(joined)
+type Shapes = ReadonlyArray<readonly [pattern: RegExp, shown: string]>
 
-export const redactor = (extra: Extra = []): Redactor => {
-  const isSecret = secretNames(extra)
-  const hidden = new Set<string>()
+/** Secrets that can be told by their form. */
+const shapes: Shapes = [
+  [/-----BEGIN [A-Z\d ]{0,40}PRIVATE KEY[^]*?(?:-----END [A-Z\d ]{0,40}-----|$)/g, redacted],
+  // user and password of a URL
+  [/\b([a-z][a-z\d+.-]{0,30}:\/\/)[^\s/?#"'<>]*@/gi, `$1${redacted}@`],
+  [/(?<![\w-])eyJ[\w-]{4,}\.[\w-]+\.[\w-]*/g, redacted],
+  [
+    /(?<![\w-])(?:gh[pousr]_|github_pat_|glpat-|npm_|xox[abposr]-|sk-|[sr]k_(?:live|test)_|whsec_|AKIA|ASIA|AIza|ya29\.)[\w-]{12,}/g,
+    redacted
+  ]
+]
+const headers: Shapes = [
+  [/\b((?:proxy-)?authorization|(?:set-)?cookie)(\s{0,4}:\s{0,4})[^\r\n"']+/gi, `$1$2${redacted}`],
+  // but `Bearer token is missing`, `basic validation`
+  [/\b([Bb]earer|[Bb]asic|[Dd]igest|BEARER|BASIC)([ \t]{1,4})(?![a-z]+(?:\s|$))[^\s,;"'<>\\]+/g, `$1$2${redacted}`]
+]
 
-  const hide = (text: string): string => {
-    // a word of letters alone is too likely to be no secret elsewhere
-    if (text.length >= 8 && hidden.size < 100 && !/^[a-z]*$/i.test(text) && !redacted.includes(text)) hidden.add(text)
-    return redacted
-  }
-  /** Every string in what is hidden as a whole. */
-  const hideAll = (value: unknown): string => {
-    if (typeof value === "string") {
-      hide(value)
-      const scheme = /^[A-Za-z]{1,20} +/.exec(value)
-      if (scheme !== null) hide(value.slice(scheme[0].length))
-    }
-    return redacted
-  }
+const hideShapes = (text: string, shapes: Shapes): string =>
+  shapes.reduce((text, [pattern, shown]) => text.replace(pattern, shown), text)
 
-  const free = (text: string): string => {
-    const headers = text
-      .split("-----BEGIN ").map(pem).join("")
-      .replace(headerLine, (_, name: string, separator: string, value: string) => {
-        hideAll(value)
-        return `${name}${separator}${redacted}`
-      })
-    return hidePairs(headers)
-      .replace(schemes, (_, scheme: string, value: string) => {
-        hide(value)
-        return `${scheme}${redacted}`
-      })
-      .replace(userInfo, (_, scheme: string) => `${scheme}${redacted}@`)
-      .replace(runs, tokens)
-  }
-
-  const hidePairs = (text: string): string => {
-    let shown = ""
-    let done = 0
-    const find = new RegExp(pairName)
-    const read = new RegExp(pairValue)
-    for (let found = find.exec(text); found !== null; found = find.exec(text)) {
-      const [whole, quote = "", name = "", separator = ""] = found
-      if (!isSecret(name)) continue
-      const start = read.lastIndex = found.index + whole.length
-      const strict = quote !== "" || separator.includes("=") || /["'=]/.test(text.slice(start, start + 2))
-      if (
-        !strict && !isSaid(name, text.slice(start, start + 20), text.slice(Math.max(0, found.index - 9), found.index))
-      ) continue
-      // read last, since it may be long
-      const value = read.exec(text)?.[0]
-      if (value === undefined) continue
-      find.lastIndex = start + value.length
-      const open = /^\\*["']/.exec(value)?.[0] ?? ""
-      const close = open !== "" && value.length > open.length && value.endsWith(open) ? open : ""
-      if (/^[[{]/.test(value)) find.lastIndex = endOf(text, start)
-      else hide(value.slice(open.length, value.length - close.length))
-      shown += text.slice(done, start) + open + redacted + close
-      done = find.lastIndex
-    }
-    return shown + text.slice(done)
-  }
-
-  const render = (text: string, limit: number, several: boolean): string => {
-    const whole = text.length <= longest
-    const clean = schemaLines(free(whole ? text : text.slice(0, longest)), isSecret)
-    // what the first cut went through may be half of a secret
-    const shown = escape(whole ? clean : `${clean.slice(0, lastBlank(clean))}…`, several)
-    return cut(shown, limit)
-  }
-  const line = (text: string, limit = most) => render(text, limit, false)
-  const text = (text: string, limit = most) => render(text, limit, true)
-
-  const value = (value: unknown): string => {
-    try {
-      return cut(inspect(value, { isSecret, hideAll, line, target }, 0, [], { left: most }), most)
-    } catch {
-      return unreadable
-    }
-  }
-  const pair = (name: string, one: unknown) => isSecret(name) ? hideAll(one) : value(one)
-  const named = (name: string, one: unknown) => {
-    if (typeof one !== "string") return pair(name, one)
-    if (isSecret(name)) return hideAll(one)
-    return /^(?:[a-z][a-z\d+.-]{0,20}:\/)?\/|^\?/i.test(one) ? target(one) : line(one)
-  }
-
-  const form = (text: string): ReadonlyArray<Pair> =>
-    text.slice(0, longest).split("&").filter((part) => part !== "").slice(0, 500).map((part): Pair => {
-      const [name, value] = split(part, "=").map(decoded) as [string, string]
-      return [line(name, 200), isSecret(name) ? hide(value) : line(value)]
-    })
-
-  const target = (url: string): string => {
-    const [rest, fragment] = split(url.slice(0, longest), "#")
-    const [path, query] = split(rest, "?")
-    const part = (text: string) =>
-      text.split("&").map((one) => {
-        const [name, value] = split(one, "=")
-        if (value === "") return line(one)
-        const clear = decoded(value)
-        if (isSecret(decoded(name))) return `${line(name)}=${hide(clear)}`
-        return free(clear) === clear ? `${line(name)}=${line(value)}` : `${line(name)}=${redacted}`
-      }).join("&")
-    return cut(
-      line(path) + (rest.includes("?") ? `?${part(query)}` : "") + (url.includes("#") ? `#${part(fragment)}` : ""),
-      most
-    )
-  }
-
-  const cookies = (header: string): ReadonlyArray<Pair> =>
-    header.slice(0, longest).split(";").map((one) => one.trim()).filter((one) => one !== "").slice(0, 500).map(
-      (one): Pair => {
-        const [name, value] = split(one, "=")
-        hide(decoded(value))
-        hide(one.includes("=") ? value : one)
-        return [one.includes("=") ? line(name.trim(), 200) : redacted, redacted]
-      }
-    )
-
-  const json = (text: string): string | undefined => {
-    try {
-      const root: unknown = JSON.parse(text)
-      const hideIn = function(this: unknown, key: string, one: unknown): unknown {
-        // a key of its own, the second of `["authorization", ...]`, and the value beside a `name`
-        const named = Array.isArray(this) ? typeof this[+key - 1] === "string" ? String(this[+key - 1]) : "" : key
-        if (isSecret(named) || (key === "value" && isSecret(besides(this)))) return hideDeep(one)
-        return typeof one === "string" ? free(one) : one
-      }
-      const hideDeep = (one: unknown): string => {
-        JSON.stringify(one, (_, deep: unknown) => {
-          hideAll(deep)
-          return deep
-        })
-        return redacted
-      }
-      const flat = JSON.stringify(root, hideIn)
-      // indentation grows with the square of the depth
-      const tall = JSON.stringify(JSON.parse(flat), null, depthOf(flat) > 64 ? 0 : 2)
-      return escape(tall, true)
-    } catch {
-      return undefined
-    }
-  }
-
-  const code = (line: string): string =>
-    line.replace(assigned, (whole, name: string, between: string, quote: string, literal: string) => {
-      if (!isSecret(name) || literal === "") return whole
-      hide(literal)
-      return `${name}${between}${quote}${redacted}${quote}`
-    })
-      .replace(userInfo, (_, scheme: string) => `${scheme}${redacted}@`)
-      .replace(runs, tokens)
-
-  const scrub = (text: string): string => {
-    let clean = text
-    for (const one of [...hidden].sort((a, b) => b.length - a.length)) {
-      if (clean.includes(one)) clean = clean.split(one).join(redacted)
-    }
-    return clean
-  }
-
-  return { isSecret, text, line, code, value, pair, named, target, form, cookies, json, scrub }
-}
-
-// --- free text -------------------------------------------------------------------------------------------------------
-
-/** `Authorization: ...` and `Cookie: ...`, to the end of the line. */
-const headerLine = /\b((?:proxy-)?authorization|(?:set-)?cookie)(\s{0,4}:\s{0,4})([^\r\n"']+)/gi
-/** `name=value`, `name: value`, `"name":"value"`, also where the quotes are escaped. */
-const pairName = /((?:\\{0,31}["'])?)([A-Za-z_][\w.-]{0,63})\1(\s{0,4}[:=]\s{0,4})/g
+/** `name=value`, `name: value`, `"name":"value"`, also where the quotes are escaped; what types say is `readonly`. */
+const pairName = /(\\{0,31}["'])?(?<![\w.-]|readonly )([A-Za-z_$][\w.$-]{0,63})\1(\s{0,4}(?:=>?|:)\s{0,4})/g
 const pairValue = /"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|\\{1,31}["'][^"'\n]*["']?|[^\s,;&"'}\])\\]+/y
-/**
- * Whether `name: value` without quotes says a secret: in prose the word before a colon is most often the subject, and in
- * the message of a schema a type follows it.
- */
-const isSaid = (name: string, value: string, before: string): boolean =>
-  isStrong(wordsOf(name).join("")) && !typeName.test(value) && before !== "readonly "
-const typeName = /^(?:string|number|bigint|boolean|symbol|undefined|null|unknown|never|object|any|Redacted)\b/
-const schemes =
-  /\b((?:bearer|basic|digest|negotiate)[ \t]{1,4})(?!(?:tokens?|auth|authentication|authorization|credentials?|scheme|header|realm)\b)([^\s,;"'<>\\]+)/gi
-const userInfo = /\b([a-z][a-z\d+.-]{0,30}:\/\/)[^\s/?#"'<>]*@/gi
-/** One run of the characters that tokens are made of: what is looked for in it is looked for once. */
-const runs = /(?<![\w.-])[\w.-]{8,}/g
-const known =
-  /^(?:gh[pousr]_|github_pat_|glpat-|npm_|xox[abposr]-|sk-|[sr]k_(?:live|test)_|whsec_|AKIA|ASIA|AIza|ya29\.)/
+/** In prose these are subjects: `Unexpected token: }`. */
+const subject = /^(?:token|key|session|signature|auth\w*|pass|pin)s?$/i
+/** `name=value` in a URL, of which both may be encoded. */
+const parameter = /([?&#])([^?&#=\s]{1,200})=([^?&#\s"'<>]+)/g
 /** `secret = "literal"` in a program. */
 const assigned =
-  /([A-Za-z_][\w-]{0,63})(["']?\s{0,4}(?::[ \w<>.|]{0,40})?[:=(]\s{0,4}(?:[\w.]{0,40}\()?)(["'`])((?:(?!\3)[^\\]|\\.)*)(?:\3|$)/g
+  /\b([\w-]{1,64})(["']?\s?(?::[ \w<>.|]{0,40}=|[:=])\s?(?:Redacted\.make\()?)(["'`])(?:(?!\3)[^\\]|\\.)+(?:\3|$)/g
 
-const pem = (part: string, index: number): string => {
-  if (index === 0) return part
-  if (!/^[A-Z\d ]{0,40}PRIVATE KEY/.test(part)) return `-----BEGIN ${part}`
-  const end = part.indexOf("-----END ")
-  const after = end === -1 ? -1 : part.indexOf("-----", end + 9)
-  return after === -1 ? redacted : redacted + part.slice(after + 5)
-}
-
-/** Where a list or a record that begins at `start` ends. */
+/** Where the value that begins at `start` ends: a list or a record with all that is in it. */
 const endOf = (text: string, start: number): number => {
+  if (text[start] !== "[" && text[start] !== "{") {
+    pairValue.lastIndex = start
+    return pairValue.test(text) ? pairValue.lastIndex : start
+  }
   let depth = 0
   for (let i = start; i < text.length; i++) {
     if (text[i] === "[" || text[i] === "{") depth++
@@ -284,91 +96,10 @@ const endOf = (text: string, start: number): number => {
   return text.length
 }
 
-const lastBlank = (text: string): number => {
-  let end = text.length
-  while (end > 0 && text.length - end < 4_096 && /\S/.test(text[end - 1]!)) end--
-  return end
-}
-
-const tokens = (run: string): string => {
-  if (run.length >= 16 && known.test(run)) return redacted
-  const start = run.indexOf("eyJ")
-  return start !== -1 && run.slice(start).split(".", 3).length === 3 ? run.slice(0, start) + redacted : run
-}
-
-/** The messages of schemas are trees: what is below `["password"]` says what it actually was. */
-const schemaLines = (text: string, isSecret: (name: string) => boolean): string => {
-  if (!text.includes("─ [")) return text
-  let below: number | undefined
-  return text.split("\n").map((line) => {
-    const depth = line.indexOf("─")
-    if (below !== undefined && depth !== -1 && depth <= below) below = undefined
-    const path = /─ \["(.{1,256})"\]$/.exec(line)
-    if (below === undefined && path !== null && isSecret(path[1]!)) below = depth
-    if (below === undefined || path !== null) return line
-    const actual = line.indexOf("actual ")
-    return actual === -1 ? line : `${line.slice(0, actual)}actual ${redacted}`
-  }).join("\n")
-}
-
-const unsafe =
-  /[\0-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
-
-/** What would move the cursor of a terminal, turn the direction of text or not be seen at all is spelled out. */
-export const escape = (text: string, several: boolean): string =>
-  (several ? text.replace(/\r\n/g, "\n") : text).replace(unsafe, (char) => {
-    if (char === "\n") return several ? char : "\\n"
-    if (char === "\t") return several ? char : "\\t"
-    if (char === "\r") return "\\r"
-    const hex = char.charCodeAt(0).toString(16)
-    return hex.length <= 2 ? `\\x${hex.padStart(2, "0")}` : `\\u${hex.padStart(4, "0")}`
-  })
-
 const cut = (text: string, limit: number): string =>
   text.length <= limit ? text : `${text.slice(0, limit - 1).replace(/[\ud800-\udbff]$/, "")}…`
 
-const split = (text: string, at: string): readonly [before: string, after: string] => {
-  const index = text.indexOf(at)
-  return index === -1 ? [text, ""] : [text.slice(0, index), text.slice(index + 1)]
-}
-
-const decoded = (text: string): string => {
-  const spaced = text.replace(/\+/g, " ")
-  try {
-    return decodeURIComponent(spaced)
-  } catch {
-    // what stands between malformed escapes may still spell a name
-    return spaced.replace(/%([2-7][\da-f])/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-  }
-}
-
-const depthOf = (json: string): number => {
-  let [depth, deepest] = [0, 0]
-  for (const char of json) {
-    if (char === "[" || char === "{") deepest = Math.max(deepest, ++depth)
-    else if (char === "]" || char === "}") depth--
-  }
-  return deepest
-}
-
-const besides = (holder: unknown): string => {
-  for (const key of ["name", "key", "header", "field"]) {
-    const name = lookup(holder, key)
-    if (typeof name === "string") return name
-  }
-  return ""
-}
-
 // --- values ----------------------------------------------------------------------------------------------------------
-
-interface Rules {
-  readonly isSecret: (name: string) => boolean
-  readonly hideAll: (value: unknown) => string
-  readonly line: (text: string, limit?: number) => string
-  readonly target: (url: string) => string
-}
-
-const unreadable = "[unreadable]"
 
 /** A property that is data, own or inherited: what it takes to read it is no code of the object's. */
 export const lookup = (value: unknown, key: PropertyKey): unknown => {
@@ -381,153 +112,182 @@ export const lookup = (value: unknown, key: PropertyKey): unknown => {
   return undefined
 }
 
-const has = (value: object, name: string): boolean => Symbol.for(name) in value
-
-/** What a class calls itself; `undefined` for an object without one. */
-export const constructorName = (value: object): string | undefined => {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  const name = lookup(lookup(prototype, "constructor"), "name")
-  return typeof name === "string" && name !== "" ? name : undefined
+const textIn = (value: unknown, key: string): string => {
+  const text = lookup(value, key)
+  return typeof text === "string" ? text : ""
 }
 
-const inspect = (
-  value: unknown,
-  rules: Rules,
-  depth: number,
-  above: ReadonlyArray<object>,
-  budget: { left: number }
-): string => {
-  try {
-    const shown = inspected(value, rules, depth, above, budget)
-    budget.left -= shown.length
-    return shown
-  } catch {
-    return unreadable
-  }
+/** What a class calls itself; nothing for a record. */
+export const className = (value: object): string => {
+  const name = textIn(lookup(Object.getPrototypeOf(value), "constructor"), "name")
+  return name === "Object" ? "" : name
 }
 
-const inspected = (
-  value: unknown,
-  rules: Rules,
-  depth: number,
-  above: ReadonlyArray<object>,
-  budget: { left: number }
-): string => {
-  const { line } = rules
-  switch (typeof value) {
-    case "string":
-      return `"${line(value).replace(/"/g, "\\\"")}"`
-    case "bigint":
-      return `${value}n`
-    case "symbol":
-      return `Symbol(${line(value.description ?? "", 100)})`
-    case "function": {
-      const name = lookup(value, "name")
-      return typeof name === "string" && name !== "" ? `[function ${line(name, 100)}]` : "[function]"
+const isOf = (value: object, ...names: ReadonlyArray<string>) =>
+  names.find((name) => Symbol.for(`effect/${name}`) in value)
+
+/** The names and the items of what holds others, and nothing for other values. */
+const itemsOf = (value: object): { readonly name: string; readonly items: Iterable<unknown> } | undefined => {
+  if (Array.isArray(value)) return { name: "", items: value }
+  if (value instanceof Map || value instanceof Set) return { name: className(value), items: value }
+  const name = isOf(value, "Chunk", "HashMap", "HashSet", "List")
+  return name !== undefined && Symbol.iterator in value ? { name, items: value as Iterable<unknown> } : undefined
+}
+
+export const redactor = (own: ReadonlyArray<string | RegExp> = []): Redactor => {
+  const isSecret = namesOf(own)
+  const hidden = new Set<string>()
+
+  const hide = (value: unknown): string => {
+    // a token also without its scheme
+    for (const text of typeof value === "string" ? [value, value.slice(value.indexOf(" ") + 1)] : []) {
+      // what is short, or without a digit, is too likely to be no secret elsewhere: `?sort_key=created_at`
+      if (text.length >= 8 && /\d/.test(text) && hidden.size < 100) hidden.add(text)
     }
-    case "object":
-      break
-    default:
-      return Object.is(value, -0) ? "-0" : String(value)
+    return redacted
   }
-  if (value === null) return "null"
-  if (has(value, "effect/Redacted") || has(value, "effect/Secret")) return redacted
-  if (above.includes(value)) return "[circular]"
-  const name = line(constructorName(value) ?? "", 100)
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `${name}(${value.byteLength} bytes)`
+  const scrub = (text: string): string =>
+    [...hidden].sort((a, b) => b.length - a.length).reduce((text, one) => text.split(one).join(redacted), text)
 
-  const inside = (one: unknown) => inspect(one, rules, depth + 1, [...above, value], budget)
-  const known = effectValue(value, inside)
-  if (known !== undefined) return known
-  if (value instanceof Date) {
-    const millis = Date.prototype.getTime.call(value)
-    return Number.isNaN(millis) ? "Invalid Date" : new Date(millis).toISOString()
-  }
-  if (value instanceof RegExp) return line(RegExp.prototype.toString.call(value), 200)
-  if (value instanceof URL) return `URL ${rules.target(URL.prototype.toString.call(value))}`
-  if (value instanceof Error) {
-    const { message, name } = value
-    return line(`${String(name)}: ${String(message)}`, 500)
-  }
-  if (depth >= depthLimit) {
-    return Array.isArray(value)
-      ? "[…]"
-      : name === "" || name === "Object"
-      ? "{…}"
-      : `${name} {…}`
+  const hidePairs = (text: string): string => {
+    let [shown, done] = ["", 0]
+    for (const { 0: whole, 1: quote, 2: name = "", 3: separator = "", index } of text.matchAll(pairName)) {
+      const start = index + whole.length
+      if (index < done || !isSecret(name)) continue
+      const isProse = quote === undefined && separator.includes(":") && subject.test(name)
+      if (isProse && !/["']/.test(text[start] ?? "")) continue
+      const end = endOf(text, start)
+      if (end > start) [shown, done] = [shown + text.slice(done, start) + redacted, end]
+    }
+    return shown + text.slice(done)
   }
 
-  const list = (items: Iterable<unknown>, render: (item: unknown) => string): string => {
-    const shown: Array<string> = []
-    for (const item of items) {
-      if (shown.length === itemLimit || budget.left <= 0) {
-        shown.push("…")
-        break
+  /** The messages of schemas are trees: what is below `["password"]` says what it actually was. */
+  const hideBranches = (text: string): string => {
+    let secret = Number.POSITIVE_INFINITY
+    return !text.includes("─ [") ? text : text.split("\n").map((line) => {
+      const depth = line.indexOf("─")
+      if (depth <= secret) secret = Number.POSITIVE_INFINITY
+      if (depth > secret) return line.replace(/actual .*/, `actual ${redacted}`)
+      const name = /─ \["(.{1,256})"\]$/.exec(line)?.[1]
+      if (name !== undefined && isSecret(name)) secret = depth
+      return line
+    }).join("\n")
+  }
+
+  const clear = (text: string): string => hidePairs(hideShapes(hideShapes(text, shapes), headers))
+  const free = (text: string): string =>
+    hideBranches(clear(text.replace(parameter, (whole, mark: string, name: string, value: string) => {
+      const [[known, decoded] = ["", ""]] = new URLSearchParams(`${name}=${value}`)
+      if (isSecret(known)) return `${mark}${name}=${hide(decoded)}`
+      return clear(decoded) === decoded ? whole : `${mark}${name}=${redacted}`
+    })))
+
+  const text = (text: string, limit = most): string => {
+    const end = limit + margin
+    const shown = free(text.slice(0, end))
+    // where it has been cut may be half of a secret
+    return cut(text.length > end ? `${shown.slice(0, -1_000)}…` : shown, limit)
+  }
+
+  const code = (line: string): string =>
+    hideShapes(
+      line.replace(assigned, (whole, name: string, between: string, quote: string) =>
+        isSecret(name) ? name + between + quote + redacted + quote : whole),
+      shapes
+    )
+
+  /** By its own name, and by the one beside it: `{ name: "cookie", value: "x" }`. */
+  const isSecretIn = (holder: object, key: string): boolean =>
+    isSecret(key) || (key.startsWith("value") && isSecret(textIn(holder, "name")))
+  /** By the item before it: `["authorization", "Bearer x"]`. */
+  const isSecretAfter = (before: unknown): boolean => typeof before === "string" && isSecret(before)
+
+  const inspect = (value: unknown): string => {
+    let left = most
+
+    const show = (value: unknown, above: ReadonlyArray<object>): string => {
+      try {
+        const shown = draw(value, above)
+        left -= shown.length
+        return shown
+      } catch {
+        return "[unreadable]"
       }
-      shown.push(render(item))
     }
-    return shown.join(", ")
-  }
-  const entry = ([key, one]: readonly [unknown, unknown]) =>
-    `${inside(key)} => ${typeof key === "string" && rules.isSecret(key) ? rules.hideAll(one) : inside(one)}`
+    const list = <A>(items: Iterable<A>, draw: (item: A, before: A | undefined) => string): string => {
+      const shown: Array<string> = []
+      let before: A | undefined
+      for (const item of items) {
+        if (shown.length === itemLimit || left <= 0) return [...shown, "…"].join(", ")
+        shown.push(draw(item, before))
+        before = item
+      }
+      return shown.join(", ")
+    }
+    const draw = (value: unknown, above: ReadonlyArray<object>): string => {
+      if (typeof value === "string") return JSON.stringify(text(value))
+      if (typeof value === "bigint") return `${value}n`
+      if (typeof value === "function") return `[function ${textIn(value, "name")}]`.replace(" ]", "]")
+      if (typeof value !== "object" || value === null) return text(String(value))
+      if (isOf(value, "Redacted", "Secret") !== undefined) return redacted
+      if (above.includes(value)) return "[circular]"
+      if (value instanceof Date) return String(JSON.stringify(value)).replace("null", "Invalid Date")
+      if (value instanceof URL) return `URL ${text(value.href)}`
+      if (value instanceof Error) return text(`${value.name}: ${value.message}`)
 
-  if (Array.isArray(value)) {
-    const items: Array<readonly [before: unknown, item: unknown]> = []
-    for (let i = 0; i < value.length && i <= itemLimit; i++) items.push([lookup(value, i - 1), lookup(value, i)])
-    // `["authorization", "Bearer x"]`, and the raw headers of Node
-    return `[${
-      list(items, (item) => {
-        const [before, one] = item as readonly [unknown, unknown]
-        return typeof before === "string" && rules.isSecret(before) ? rules.hideAll(one) : inside(one)
+      const tag = textIn(value, "_tag")
+      const name = text(className(value) || tag, 100)
+      if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `${name}(${value.byteLength} bytes)`
+      const inside = (one: unknown) => show(one, [...above, value])
+      const held = itemsOf(value)
+      const prefix = (name: string) => name === "" ? "" : `${name} `
+      if (above.length >= depthLimit) return held === undefined ? `${prefix(name)}{…}` : `${prefix(held.name)}[…]`
+      if (held !== undefined) {
+        const items = list(held.items, (one, before) => isSecretAfter(before) ? hide(one) : inside(one))
+        return `${prefix(held.name)}[${items}]`
+      }
+      const fields = Object.entries(Object.getOwnPropertyDescriptors(value)).filter(([key, { enumerable }]) =>
+        enumerable === true && !(key === "_tag" && name === tag)
+      )
+      // a stream or a socket: hundreds of fields, and all that has gone through it
+      if (fields.some(([key]) => key === "_events")) return name || "{…}"
+      if (fields.length === 0) return name || "{}"
+      const shown = list(fields, ([key, field]) => {
+        const label = /^[\w$]{1,100}$/.test(key) ? key : JSON.stringify(text(key, 100))
+        if (isSecretIn(value, key)) return `${label}: ${hide(field.value)}`
+        if (typeof field.value === "function") return `${label}()`
+        return `${label}: ${"value" in field ? inside(field.value) : "[getter]"}`
       })
-    }]`
+      return `${prefix(name)}{ ${shown} }`
+    }
+    return cut(show(value, []), most)
   }
-  if (value instanceof Map || has(value, "effect/HashMap")) {
-    return `${name === "Object" || name === "" ? "HashMap" : name} {${
-      list(value as Iterable<unknown>, (item) => entry(item as readonly [unknown, unknown]))
-    }}`
-  }
-  const sequence = value instanceof Set
-    ? "Set"
-    : ["Chunk", "HashSet", "List"].find((kind) => has(value, `effect/${kind}`))
-  if (sequence !== undefined) return `${sequence} [${list(value as Iterable<unknown>, inside)}]`
 
-  const descriptors = Object.getOwnPropertyDescriptors(value)
-  // a stream or a socket: hundreds of fields, and all that has gone through it
-  if ("_events" in descriptors) return name
-  const keys = Object.keys(descriptors).filter((key) => descriptors[key]!.enumerable === true)
-  const beside = keys.includes("value") && rules.isSecret(besides(value))
-  const fields = list(keys, (item) => {
-    const key = String(item)
-    const shown = /^[A-Za-z_$][\w$]*$/.test(key) ? line(key, 100) : `"${line(key, 100)}"`
-    const one = descriptors[key]!
-    if (rules.isSecret(key) || (beside && key === "value")) return `${shown}: ${rules.hideAll(one.value)}`
-    if (typeof one.value === "function") return `${shown}()`
-    return `${shown}: ${"value" in one ? inside(one.value) : "[getter]"}`
-  })
-  const prefix = name === "" || name === "Object" ? "" : name
-  return keys.length === 0 ? prefix || "{}" : `${prefix === "" ? "" : `${prefix} `}{ ${fields} }`
-}
+  const value = (value: unknown, name = ""): string => isSecret(name) ? hide(value) : inspect(value)
+  const pair = (name: string, one: unknown): Pair => [
+    text(name, 200),
+    typeof one === "string" && !isSecret(name) ? text(one) : value(one, name)
+  ]
 
-/** Values of Effect as their constructors write them. */
-const effectValue = (value: object, inside: (value: unknown) => string): string | undefined => {
-  const tag = lookup(value, "_tag")
-  if (has(value, "effect/Option")) return tag === "Some" ? `Some(${inside(lookup(value, "value"))})` : "None"
-  if (has(value, "effect/Either")) {
-    return tag === "Right" ? `Right(${inside(lookup(value, "right"))})` : `Left(${inside(lookup(value, "left"))})`
+  const json = (whole: string): string | undefined => {
+    const clean = (value: unknown, depth: number): unknown => {
+      if (typeof value === "string") return free(value)
+      if (typeof value !== "object" || value === null) return value
+      // indentation grows with the square of the depth
+      if (depth > 64) return "…"
+      return Array.isArray(value)
+        ? value.map((one, i) => isSecretAfter(value[i - 1]) ? hide(one) : clean(one, depth + 1))
+        : Object.fromEntries(
+          Object.entries(value).map(([key, one]) => [key, isSecretIn(value, key) ? hide(one) : clean(one, depth + 1)])
+        )
+    }
+    try {
+      return JSON.stringify(clean(JSON.parse(whole), 0), null, 2)
+    } catch {
+      return undefined
+    }
   }
-  if (has(value, "effect/Duration")) {
-    const length = lookup(value, "value")
-    const [millis, nanos] = [lookup(length, "millis"), lookup(length, "nanos")]
-    return `Duration(${
-      typeof nanos === "bigint" ? `${nanos}ns` : typeof millis === "number" ? `${millis}ms` : "infinite"
-    })`
-  }
-  if (has(value, "effect/DateTime")) {
-    const millis = lookup(value, "epochMillis")
-    return typeof millis === "number" ? new Date(millis).toISOString() : "DateTime"
-  }
-  if (has(value, "effect/Cause")) return "Cause"
-  // a failed error is one too, with its fields
-  return has(value, "effect/Effect") && !(value instanceof Error) ? "Effect" : undefined
+
+  return { text, code, value, pair, json, hide, scrub }
 }

@@ -4,11 +4,11 @@
  */
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as Cause from "effect/Cause"
-import type * as Exit from "effect/Exit"
-import type * as Option from "effect/Option"
+import type * as Logger from "effect/Logger"
+import type * as Tracer from "effect/Tracer"
 import { hasContent, isJson, mediaTypeOf } from "./content.js"
-import { constructorName, lookup, redacted, type Redactor, redactor } from "./redaction.js"
-import { framesReader, parseFrame, type Reader, type Site } from "./stackFrames.js"
+import { className, lookup, type Redactor, redactor } from "./redaction.js"
+import { framesReader, parseFrame, type Site } from "./stackFrames.js"
 
 export type Pair = readonly [name: string, value: string]
 
@@ -115,31 +115,14 @@ export interface ServiceRow {
   readonly value: string
 }
 
-/** A span as Effect's own tracer keeps it. */
-export interface RecordedSpan {
-  readonly _tag: "Span"
-  readonly name: string
-  readonly spanId: string
-  readonly parent: Option.Option<object>
-  readonly status:
-    | { readonly _tag: "Started"; readonly startTime: bigint }
-    | {
-      readonly _tag: "Ended"
-      readonly startTime: bigint
-      readonly endTime: bigint
-      readonly exit: Exit.Exit<unknown, unknown>
-    }
-  readonly attributes: ReadonlyMap<string, unknown>
-}
+/** Of a span what Effect's own tracer keeps. */
+export type RecordedSpan = Pick<Tracer.Span, "name" | "spanId" | "parent" | "status" | "attributes">
 
 /** A line of the log, as loggers get it. */
-export interface RecordedLog {
-  readonly date: Date
-  readonly logLevel: { readonly label: string }
-  readonly message: unknown
-  readonly annotations: Iterable<readonly [string, unknown]>
-  readonly cause: Cause.Cause<unknown>
-}
+export type RecordedLog = Pick<
+  Logger.Logger.Options<unknown>,
+  "date" | "logLevel" | "message" | "annotations" | "cause"
+>
 
 /** What the failure has left behind. What plain code cannot ask of Effect it is handed as functions. */
 export interface Facts {
@@ -176,16 +159,14 @@ export const snapshotOf = async (given: Facts): Promise<Snapshot> => {
   const facts: Facts = { ...given, isResponse: (defect) => attempt(() => given.isResponse(defect), false) }
   const redact = redactor(facts.redact)
   // these go first: what is secret in them is then hidden wherever else it shows
-  const request = attempt(() => requestOf(facts, redact), unknownRequest)
+  const request = attempt(() => requestOf(facts, redact), unreadableRequest)
   const services = attempt(() => servicesOf(facts.services, redact), [])
   const spans = attempt(() => spansOf(facts, redact), [])
-  const leaves = attempt(() => leavesOf(facts.cause, facts.isResponse), [])
-  const errors = errorsReader(facts, redact)
-  const cause = await errors.cause(facts.cause).catch((): CauseNode => ({ kind: "empty" }))
+  const cause = await causeOf(facts, redact).catch((): CauseNode => ({ kind: "empty" }))
   const logs = attempt(() => logsOf(facts, redact), [])
-  const body = await bodyOf(facts, redact).catch(() => ({ text: undefined, note: "It could not be read" }))
+  const body = await bodyOf(facts, redact).catch(() => without("It could not be read"))
   const snapshot: Snapshot = {
-    title: titleOf(leaves, redact),
+    title: attempt(() => titleOf(facts, redact), "[unreadable]"),
     status: facts.status,
     at: attempt(() => new Date(facts.now).toISOString(), ""),
     took: Math.max(0, facts.now - facts.startedAt),
@@ -208,17 +189,20 @@ const attempt = <A>(f: () => A, otherwise: A): A => {
   }
 }
 
-/** A copy of plain data with every string in it mapped, but for the words that say what kind it is of. */
+/** A copy of plain data with every string in it mapped. */
 const everyText = <A>(data: A, f: (text: string) => string): A => {
-  const map = (value: unknown, key: string): unknown => {
-    if (typeof value === "string") return key === "kind" || key === "status" ? value : f(value)
-    if (Array.isArray(value)) return value.map((one) => map(one, key))
+  const map = (value: unknown): unknown => {
+    if (typeof value === "string") return f(value)
+    if (Array.isArray(value)) return value.map(map)
     if (typeof value !== "object" || value === null) return value
-    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, map(one, key)]))
+    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, map(one)]))
   }
-  // the same shape, since nothing but strings is replaced, and those by strings
-  return map(data, "") as A
+  // the same shape: strings are replaced by strings, and those that say a kind are words, which no secret is
+  return map(data) as A
 }
+
+const rows = (entries: Iterable<readonly [string, unknown]>, redact: Redactor): ReadonlyArray<Pair> =>
+  [...entries].slice(0, 200).map(([name, value]) => redact.pair(name, value))
 
 // --- the cause -------------------------------------------------------------------------------------------------------
 
@@ -228,35 +212,29 @@ const mostCauses = 50
 const mostErrors = 60
 const deepest = 12
 
-/** The parts of a composed cause, with those of the same composition inside it, in their order. */
-const partsOf = (cause: Cause.Parallel<unknown> | Cause.Sequential<unknown>): ReadonlyArray<Cause.Cause<unknown>> => {
+/**
+ * What a cause is composed of by compositions of these kinds, in its order. Not by recursion, since a finalizer of each of
+ * a thousand scopes nests as deep.
+ */
+const partsOf = (cause: Cause.Cause<unknown>, ...kinds: ReadonlyArray<string>): ReadonlyArray<Cause.Cause<unknown>> => {
   const parts: Array<Cause.Cause<unknown>> = []
-  // a finalizer of each of a thousand scopes nests as deep
-  const waiting: Array<Cause.Cause<unknown>> = [cause]
+  const waiting = [cause]
   for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
-    if (one._tag === cause._tag) waiting.push(one.right, one.left)
-    else if (one._tag !== "Empty") parts.push(one)
+    if ("left" in one && kinds.includes(one._tag)) waiting.push(one.right, one.left)
+    else parts.push(one)
   }
   return parts
 }
 
-const leavesOf = (cause: Cause.Cause<unknown>, isResponse: (defect: unknown) => boolean): ReadonlyArray<Leaf> => {
-  const leaves: Array<Leaf> = []
-  const waiting: Array<Cause.Cause<unknown>> = [cause]
-  for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
-    if (one._tag === "Parallel" || one._tag === "Sequential") waiting.push(one.right, one.left)
-    else if (one._tag !== "Empty" && !(one._tag === "Die" && isResponse(one.defect))) leaves.push(one)
-  }
-  return leaves
-}
+const leavesOf = (cause: Cause.Cause<unknown>, isResponse: Facts["isResponse"]): ReadonlyArray<Leaf> =>
+  partsOf(cause, "Parallel", "Sequential").filter((one): one is Leaf =>
+    !("left" in one) && one._tag !== "Empty" && !(one._tag === "Die" && isResponse(one.defect))
+  )
 
-const isInterruptedOnly = (leaves: ReadonlyArray<Leaf>) =>
-  leaves.length > 0 && leaves.every(({ _tag }) => _tag === "Interrupt")
-
-const titleOf = (leaves: ReadonlyArray<Leaf>, redact: Redactor): string => {
+const titleOf = ({ cause, isResponse }: Facts, redact: Redactor): string => {
+  const leaves = leavesOf(cause, isResponse)
   const first = leaves.find(({ _tag }) => _tag === "Fail") ?? leaves.find(({ _tag }) => _tag === "Die")
-  if (first === undefined) return leaves.length === 0 ? "The cause is empty" : "Interrupted"
-  return summary(first, redact)
+  return first !== undefined ? summary(first, redact) : leaves.length === 0 ? "The cause is empty" : "Interrupted"
 }
 
 const errorOf = (leaf: Leaf): unknown =>
@@ -264,16 +242,13 @@ const errorOf = (leaf: Leaf): unknown =>
 
 const summary = (leaf: Leaf, redact: Redactor): string => {
   if (leaf._tag === "Interrupt") return `Interrupted by ${fiberName(leaf.fiberId)}`
-  const error = errorOf(leaf)
-  const [name, message] = [nameOf(error, redact), messageOf(error, redact)]
-  return redact.line(message === "" ? name : `${name}: ${message.split("\n", 1)[0]}`, 300)
+  const { message, name } = headOf(errorOf(leaf), redact)
+  return message === "" ? name : redact.text(`${name}: ${message.split("\n", 1)[0]}`, 300)
 }
 
-type FiberId = Cause.Interrupt["fiberId"]
-
-const fiberName = (id: FiberId): string => {
+const fiberName = (id: Cause.Interrupt["fiberId"]): string => {
   const ids: Array<string> = []
-  const waiting: Array<FiberId> = [id]
+  const waiting = [id]
   for (let one = waiting.pop(); one !== undefined && ids.length < 10; one = waiting.pop()) {
     if (one._tag === "Composite") waiting.push(one.right, one.left)
     else if (one._tag === "Runtime") ids.push(`#${one.id}`)
@@ -283,116 +258,109 @@ const fiberName = (id: FiberId): string => {
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
-/** Asks an error for a text, which may be computed and may throw. */
-const textIn = (error: unknown, key: "message" | "name" | "_tag" | "stack"): string =>
-  attempt(() => {
-    const text: unknown = isObject(error) && key in error ? Reflect.get(error, key) : undefined
-    return typeof text === "string" ? text : ""
-  }, "")
+/** Asks an object for what it may compute, and what may throw. */
+const ask = (value: unknown, key: PropertyKey): unknown =>
+  attempt<unknown>(() => isObject(value) && key in value ? Reflect.get(value, key) : undefined, undefined)
+
+const textIn = (value: unknown, key: "message" | "name" | "_tag" | "stack"): string => {
+  const text = ask(value, key)
+  return typeof text === "string" ? text : ""
+}
 
 const isError = (value: unknown): value is Error => attempt(() => value instanceof Error, false)
 
-const nameOf = (error: unknown, redact: Redactor): string => {
-  if (error === null) return "null"
-  if (!isObject(error)) return typeof error
+const headOf = (error: unknown, redact: Redactor): Pick<ErrorNode, "name" | "message"> => {
+  if (!isObject(error)) {
+    const name = error === null ? "null" : typeof error
+    const message = typeof error === "string" ? redact.text(error, 10_000) : redact.value(error)
+    return { name, message: message === name ? "" : message }
+  }
   const name = textIn(error, "_tag") || (isError(error) ? textIn(error, "name") : "") ||
-    (attempt(() => constructorName(error), undefined) ?? "Object")
-  return redact.line(name, 200)
-}
-
-const messageOf = (error: unknown, redact: Redactor): string => {
-  if (typeof error === "string") return redact.text(error, 10_000)
-  if (!isObject(error)) return error === undefined || error === null ? "" : redact.value(error)
-  return redact.text(textIn(error, "message"), 10_000)
+    attempt(() => className(error), "") || "Object"
+  return { name: redact.text(name, 200), message: redact.text(textIn(error, "message"), 10_000) }
 }
 
 const spanKey = Symbol.for("effect/SpanAnnotation")
 const originalKey = Symbol.for("effect/OriginalAnnotation")
 const causeKey = Symbol.for("effect/Cause")
+const isCause = (value: unknown): value is Cause.Cause<unknown> => isObject(value) && causeKey in value
 
-/** The error without the span that Effect has put around it, and the names and places of its spans, innermost first. */
-const annotated = (error: unknown, locate: Facts["locate"]) => {
-  const spans: Array<string> = []
+/** The error without the span that Effect has put around it. */
+const originalOf = (error: unknown): unknown => ask(error, originalKey) ?? error
+
+/** The names of the spans around an error, innermost first, and where they were opened. */
+const spansAround = (error: unknown, { locate }: Facts) => {
+  const names: Array<string> = []
   const sites: Array<Site> = []
-  const original = attempt<unknown>(
-    () => isObject(error) && originalKey in error ? Reflect.get(error, originalKey) : error,
-    error
-  )
-  attempt(() => {
-    let span: unknown = isObject(error) && spanKey in error ? Reflect.get(error, spanKey) : undefined
-    for (let i = 0; i < 20 && isObject(span) && lookup(span, "_tag") === "Span"; i++) {
-      const name = String(lookup(span, "name"))
-      const opened = span
-      spans.push(name)
-      const line = attempt(() => locate?.(opened), undefined)
-      const site = line === undefined ? undefined : parseFrame(line.replace(/^\s*at /, ""))
-      if (site !== undefined) sites.push({ ...site, function: name })
-      span = lookup(lookup(span, "parent"), "value")
-    }
-  }, undefined)
-  return { original, spans, sites }
+  for (
+    let span = ask(error, spanKey);
+    isObject(span) && ask(span, "_tag") === "Span" && names.length < 20;
+    span = ask(ask(span, "parent"), "value")
+  ) {
+    const [name, opened] = [textIn(span, "name"), span]
+    const line = attempt(() => locate?.(opened), undefined)
+    const site = line === undefined ? undefined : parseFrame(line)
+    if (site !== undefined) sites.push({ ...site, function: name })
+    names.push(name)
+  }
+  return { names, sites }
 }
 
-/** One for each request: how much it draws is counted over all of its errors. */
-const errorsReader = (facts: Facts, redact: Redactor) => {
-  const frames: Reader = framesReader({ cwd: facts.cwd, editor: facts.editor, show: redact.code })
+const causeOf = (facts: Facts, redact: Redactor): Promise<CauseNode> => {
+  const { cwd, editor, isResponse } = facts
+  const framesOf = framesReader({ cwd, editor, show: redact.code })
+  // of all errors of the request
   let drawn = 0
 
-  const one = async (thrown: unknown, above: ReadonlyArray<unknown>): Promise<ErrorNode> => {
+  const errorNode = async (thrown: unknown, above: ReadonlyArray<unknown>): Promise<ErrorNode> => {
     drawn++
-    const { original: error, sites, spans } = annotated(thrown, facts.locate)
-    const [name, message] = [nameOf(error, redact), messageOf(error, redact)]
-    const causes: Array<ErrorNode> = []
+    const error = originalOf(thrown)
+    const { names, sites } = spansAround(thrown, facts)
+    const frames = await framesOf(textIn(error, "stack"), textIn(error, "message"), sites)
     const inside = [...above, error]
-    for (const caused of attempt(() => causesOf(error, facts.isResponse), [])) {
-      if (drawn >= mostErrors || inside.length >= deepest || inside.includes(annotated(caused, undefined).original)) {
-        continue
-      }
-      causes.push(await one(caused, inside))
+    const causes: Array<ErrorNode> = []
+    for (const caused of attempt(() => causesOf(error, isResponse), [])) {
+      if (drawn >= mostErrors || inside.length >= deepest || inside.includes(originalOf(caused))) continue
+      causes.push(await errorNode(caused, inside))
     }
     return {
-      name,
-      message,
+      ...headOf(error, redact),
       fields: attempt(() => fieldsOf(error, redact), [["fields", "[unreadable]"]]),
-      frames: (await frames(error, sites)).map((frame) => ({
+      frames: frames.map((frame) => ({
         ...frame,
-        function: frame.function === undefined ? undefined : redact.line(frame.function, 200),
-        file: redact.line(frame.file, 1_000)
+        function: frame.function === undefined ? undefined : redact.text(frame.function, 200),
+        file: redact.text(frame.file, 1_000)
       })),
-      spans: spans.map((span) => redact.line(span, 200)),
+      spans: names.map((name) => redact.text(name, 200)),
       causes
     }
   }
 
-  const cause = async (whole: Cause.Cause<unknown>, depth = 0): Promise<CauseNode> => {
-    switch (whole._tag) {
+  const node = async (cause: Cause.Cause<unknown>, depth: number): Promise<CauseNode> => {
+    if (depth > deepest) return { kind: "die", error: omitted }
+    switch (cause._tag) {
       case "Empty":
         return { kind: "empty" }
       case "Fail":
-        return { kind: "fail", error: await one(whole.error, []) }
+        return { kind: "fail", error: await errorNode(cause.error, []) }
       case "Die":
-        return facts.isResponse(whole.defect) ? { kind: "empty" } : { kind: "die", error: await one(whole.defect, []) }
+        return isResponse(cause.defect) ? { kind: "empty" } : { kind: "die", error: await errorNode(cause.defect, []) }
       case "Interrupt":
-        return { kind: "interrupt", by: fiberName(whole.fiberId) }
-      case "Parallel":
-      case "Sequential": {
-        const causes: Array<CauseNode> = []
-        const parts = partsOf(whole)
-        for (const part of parts) {
-          if (causes.length >= mostCauses || drawn >= mostErrors || depth >= deepest) {
-            causes.push({ kind: "die", error: omitted })
-            break
-          }
-          const node = await cause(part, depth + 1)
-          // what a response leaves of a composition may be none
-          if (node.kind !== "empty") causes.push(node)
-        }
-        if (causes.length < 2) return causes[0] ?? { kind: "empty" }
-        return { kind: whole._tag === "Parallel" ? "parallel" : "sequential", causes }
-      }
+        return { kind: "interrupt", by: fiberName(cause.fiberId) }
     }
+    const causes: Array<CauseNode> = []
+    for (const part of partsOf(cause, cause._tag)) {
+      if (causes.length >= mostCauses || drawn >= mostErrors) {
+        causes.push({ kind: "die", error: omitted })
+        break
+      }
+      const one = await node(part, depth + 1)
+      if (one.kind !== "empty") causes.push(one)
+    }
+    if (causes.length < 2) return causes[0] ?? { kind: "empty" }
+    return { kind: cause._tag === "Parallel" ? "parallel" : "sequential", causes }
   }
-  return { cause }
+  return node(facts.cause, 0)
 }
 
 const omitted: ErrorNode = {
@@ -405,12 +373,11 @@ const omitted: ErrorNode = {
 }
 
 const causesOf = (error: unknown, isResponse: Facts["isResponse"]): ReadonlyArray<unknown> => {
-  if (!isObject(error)) return []
-  const caused = attempt<unknown>(() => "cause" in error ? error.cause : undefined, undefined)
-  const causes = caused === undefined ? [] : isObject(caused) && attempt(() => causeKey in caused, false)
+  const cause = ask(error, "cause")
+  const causes = cause === undefined ? [] : isCause(cause)
     // an Effect that has failed within another
-    ? leavesOf(caused as Cause.Cause<unknown>, isResponse).filter(({ _tag }) => _tag !== "Interrupt").map(errorOf)
-    : [caused]
+    ? leavesOf(cause, isResponse).filter(({ _tag }) => _tag !== "Interrupt").map(errorOf)
+    : [cause]
   const errors = isError(error) ? lookup(error, "errors") : undefined
   return Array.isArray(errors) && errors.every(isObject) ? [...causes, ...errors.slice(0, 20)] : causes
 }
@@ -420,21 +387,21 @@ const ownFields = new Set(["_tag", "message", "stack", "cause", "name"])
 const fieldsOf = (error: unknown, redact: Redactor): ReadonlyArray<Pair> => {
   if (!isObject(error)) return []
   if (Array.isArray(error)) return [["items", redact.value(error)]]
-  const caused = attempt(() => lookup(error, "cause"), undefined)
+  const cause = lookup(error, "cause")
   return Object.entries(Object.getOwnPropertyDescriptors(error))
     .filter(([key, { enumerable, value }]) =>
-      enumerable === true && !ownFields.has(key) && (caused === undefined || value !== caused)
+      enumerable === true && !ownFields.has(key) && (cause === undefined || value !== cause)
     )
     .slice(0, 50)
-    .map(([key, descriptor]): Pair => [
-      redact.line(key, 200),
-      "value" in descriptor ? redact.pair(key, descriptor.value) : redact.isSecret(key) ? redacted : "[getter]"
+    .map(([key, field]) => [
+      redact.text(key, 200),
+      "value" in field ? redact.value(field.value, key) : "[getter]"
     ])
 }
 
 // --- the request -----------------------------------------------------------------------------------------------------
 
-const unknownRequest: Omit<RequestFacts, "body"> = {
+const unreadableRequest: Omit<RequestFacts, "body"> = {
   method: "",
   target: "",
   route: undefined,
@@ -445,22 +412,17 @@ const unknownRequest: Omit<RequestFacts, "body"> = {
 }
 
 const requestOf = ({ request, route }: Facts, redact: Redactor): Omit<RequestFacts, "body"> => {
-  const { headers, method, url } = request
-  const query = url.indexOf("?")
-  const end = url.indexOf("#", query)
-  const address = attempt(() => lookup(request.remoteAddress, "value"), undefined)
-  const cookies = attempt(() => redact.cookies(headers.cookie ?? ""), [])
+  const { cookies, headers, method, url } = request
+  const [, query = ""] = /\?([^#]*)/.exec(url) ?? []
+  const address = lookup(request.remoteAddress, "value")
   return {
-    method: redact.line(method, 100),
-    target: redact.target(url),
-    route: route === undefined ? undefined : redact.line(route),
-    remoteAddress: typeof address === "string" ? redact.line(address, 100) : undefined,
-    headers: Object.entries(headers).slice(0, 200).map(([name, value]) => [
-      redact.line(name, 200),
-      name === "cookie" ? cookies.map(([name, value]) => `${name}=${value}`).join("; ") : redact.named(name, value)
-    ]),
-    query: query === -1 ? [] : redact.form(url.slice(query + 1, end === -1 ? undefined : end)),
-    cookies
+    method: redact.text(method, 100),
+    target: redact.text(url),
+    route: route === undefined ? undefined : redact.text(route),
+    remoteAddress: typeof address === "string" ? redact.text(address, 100) : undefined,
+    headers: rows(Object.entries(headers), redact),
+    query: rows(new URLSearchParams(query), redact),
+    cookies: Object.entries(cookies).map(([name, value]) => [redact.text(name, 200), redact.hide(value)])
   }
 }
 
@@ -475,36 +437,30 @@ const bodyOf = async ({ bodyLimit, readBody, request }: Facts, redact: Redactor)
   const { headers, source } = request
   if (!hasContent(request)) return without("The request has no body")
   const type = mediaTypeOf(headers["content-type"] ?? "")
-  const length = headers["content-length"]
-  if (length === undefined || !/^\d{1,15}$/.test(length)) return without("Its length is not known before it is read")
-  const what = `${type === "" ? "of no type" : redact.line(type, 100)}, ${length} bytes`
+  const length = headers["content-length"] ?? ""
+  if (!/^\d{1,15}$/.test(length)) return without("Its length is not known before it is read")
+  const what = `${type === "" ? "of no type" : redact.text(type, 100)}, ${length} bytes`
   if (Number(length) > bodyLimit) return without(`Too large to be shown (${what})`)
   if (type.startsWith("multipart/")) return without(`Parts are not shown (${what})`)
   const isForm = type === "application/x-www-form-urlencoded"
-  if (!isJson(type) && !isForm && !isText(type)) return without(`Not a text (${what})`)
-  if (hasEncoding(headers["content-encoding"])) return without(`Encoded (${what})`)
+  if (!isJson(type) && !isForm && !isText.test(type)) return without(`Not a text (${what})`)
+  if (!/^(?:identity)?$/i.test(headers["content-encoding"] ?? "")) return without(`Encoded (${what})`)
   // to read what has not come would be to wait for the client
-  if (lookupLive(source, "complete") === false) return without(`It had not arrived in whole (${what})`)
+  if (ask(source, "complete") === false) return without(`It had not arrived in whole (${what})`)
 
   const text = await soon(readBody)
   if (text === undefined) return without(`A handler has read it, or it could not be read (${what})`)
   if (text.length > bodyLimit) return without(`Too large to be shown (${what})`)
   if (isForm) {
-    return { text: redact.form(text).map(([name, value]) => `${name}=${value}`).join("\n"), note: undefined }
+    return { text: rows(new URLSearchParams(text), redact).map((pair) => pair.join("=")).join("\n"), note: undefined }
   }
   const json = isJson(type) ? redact.json(text) : undefined
-  if (json !== undefined) return { text: json, note: undefined }
-  return { text: redact.text(text, bodyLimit), note: isJson(type) ? "It is no JSON" : undefined }
+  return json === undefined
+    ? { text: redact.text(text, bodyLimit), note: isJson(type) ? "It is no JSON" : undefined }
+    : { text: json, note: undefined }
 }
 
-const hasEncoding = (coding: string | undefined) => coding !== undefined && !/^(?:|identity)$/i.test(coding.trim())
-
-const isText = (type: string) =>
-  /^(?:text\/|application\/(?:[\w.+-]*\+)?(?:xml|yaml|graphql|javascript|x-ndjson)$)/.test(type)
-
-/** A property which its class computes. */
-const lookupLive = (value: unknown, key: string): unknown =>
-  attempt<unknown>(() => isObject(value) && key in value ? Reflect.get(value, key) : undefined, undefined)
+const isText = /^(?:text\/|application\/(?:[\w.+-]*\+)?(?:xml|yaml|graphql|javascript|x-ndjson)$)/
 
 const soon = async (read: () => Promise<string>): Promise<string | undefined> => {
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -527,22 +483,14 @@ const isPlumbing = (key: string) => /^effect\/|^@effect\/platform\/HttpServerReq
 
 const servicesOf = (services: Facts["services"], redact: Redactor): ReadonlyArray<ServiceRow> =>
   [...services].filter(([key]) => !isPlumbing(key)).slice(0, 200).map(([key, service]) => ({
-    key: redact.line(key, 200),
-    value: attempt(() => serviceOf(key, service, redact), "[unreadable]")
+    key: redact.text(key, 200),
+    value: attempt(() => {
+      // what a service can do is no news to whoever provides it
+      const name = isObject(service) && !Array.isArray(service) ? className(service) : ""
+      return redact.text(name || redact.value(service, key), 300)
+    }, "[unreadable]")
   })).sort((a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0)
 
-const data = ["Redacted", "Secret", "Option", "Either", "Chunk", "HashMap", "HashSet", "List", "Duration", "DateTime"]
-
-const serviceOf = (key: string, service: unknown, redact: Redactor): string => {
-  if (redact.isSecret(key) || !isObject(service)) return redact.pair(key, service)
-  const name = constructorName(service)
-  const plain = name === undefined || name === "Object" || Array.isArray(service) || service instanceof Date ||
-    data.some((one) => Symbol.for(`effect/${one}`) in service) || "_tag" in service
-  // what a service can do is no news to whoever provides it
-  return redact.line(plain ? redact.value(service) : name, 300)
-}
-
-const nanos = (millis: number) => BigInt(Math.round(millis)) * 1_000_000n
 const toMillis = (nanos: bigint) => Math.round(Number(nanos) / 1_000) / 1_000
 
 const spansOf = ({ isResponse, spans, startedAt }: Facts, redact: Redactor): ReadonlyArray<SpanRow> => {
@@ -550,7 +498,7 @@ const spansOf = ({ isResponse, spans, startedAt }: Facts, redact: Redactor): Rea
   const depthOf = (span: RecordedSpan): number => {
     let depth = 0
     for (let one: RecordedSpan | undefined = span; one !== undefined && depth < known.size; depth++) {
-      const id: unknown = lookup(lookup(one.parent, "value"), "spanId")
+      const id = lookup(lookup(one.parent, "value"), "spanId")
       one = typeof id === "string" ? known.get(id) : undefined
     }
     return depth - 1
@@ -558,33 +506,31 @@ const spansOf = ({ isResponse, spans, startedAt }: Facts, redact: Redactor): Rea
   const statusOf = ({ status }: RecordedSpan): SpanRow["status"] => {
     if (status._tag === "Started") return "open"
     if (status.exit._tag === "Success") return "ok"
-    return isInterruptedOnly(leavesOf(status.exit.cause, isResponse)) ? "interrupted" : "failed"
+    const leaves = leavesOf(status.exit.cause, isResponse)
+    return leaves.length > 0 && leaves.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
   }
+  const start = BigInt(Math.round(startedAt)) * 1_000_000n
   return [...spans]
     .sort((a, b) => Number(a.status.startTime - b.status.startTime))
     .slice(0, 500)
     .map((span) => ({
-      name: redact.line(span.name, 200),
+      name: redact.text(span.name, 200),
       depth: Math.max(0, depthOf(span)),
-      start: toMillis(span.status.startTime - nanos(startedAt)),
+      start: toMillis(span.status.startTime - start),
       took: span.status._tag === "Ended" ? toMillis(span.status.endTime - span.status.startTime) : undefined,
       status: attempt(() => statusOf(span), "failed"),
-      attributes: attempt(() => namedPairs(span.attributes, redact), [])
+      attributes: attempt(() => rows(span.attributes, redact), [])
     }))
 }
-
-const namedPairs = (entries: Iterable<readonly [string, unknown]>, redact: Redactor): ReadonlyArray<Pair> =>
-  [...entries].slice(0, 100).map(([name, value]) => [redact.line(name, 200), redact.named(name, value)])
 
 const logsOf = ({ isResponse, logs, startedAt }: Facts, redact: Redactor): ReadonlyArray<LogRow> =>
   logs.slice(-500).map(({ annotations, cause, date, logLevel, message }) => ({
     level: logLevel.label,
-    message: attempt(() =>
-      (Array.isArray(message) ? message as ReadonlyArray<unknown> : [message])
-        .map((one) => typeof one === "string" ? redact.text(one) : redact.value(one))
-        .join(" "), "[unreadable]"),
-    at: Math.max(0, attempt(() => date.getTime() - startedAt, 0)),
-    annotations: attempt(() => namedPairs(annotations, redact), []),
+    message: (Array.isArray(message) ? message as ReadonlyArray<unknown> : [message])
+      .map((one) => typeof one === "string" ? redact.text(one) : redact.value(one))
+      .join(" "),
+    at: Math.max(0, date.getTime() - startedAt),
+    annotations: attempt(() => rows(annotations, redact), []),
     cause: attempt(() => loggedCause(leavesOf(cause, isResponse), redact), "[unreadable]")
   }))
 
@@ -594,39 +540,16 @@ const loggedCause = (leaves: ReadonlyArray<Leaf>, redact: Redactor): string | un
     return stack === "" ? summary(leaf, redact) : redact.text(stack)
   }).join("\n")
 
-interface NodeProcess {
-  readonly version?: string
-  readonly platform?: string
-  readonly arch?: string
-  readonly pid?: number
-  readonly env?: { readonly NODE_ENV?: string | undefined }
-  readonly uptime?: () => number
-  readonly cwd?: () => string
-  readonly memoryUsage?: () => { readonly rss: number }
-}
-
 /** Of the variables of the environment `NODE_ENV` alone: in the others are the secrets. */
 const environmentOf = ({ versions = [] }: Facts, redact: Redactor): ReadonlyArray<Pair> => {
-  const { process }: { readonly process?: NodeProcess } = globalThis
-  const facts: ReadonlyArray<readonly [string, () => string | number | undefined]> = [
-    ["Node.js", () => process?.version],
-    ...versions.map(([name, version]) => [name, () => version] as const),
-    ["NODE_ENV", () => process?.env?.NODE_ENV],
-    [
-      "platform",
-      () => process?.platform === undefined ? undefined : `${process.platform} ${process.arch ?? ""}`.trim()
-    ],
-    ["working directory", () => process?.cwd?.()],
-    ["process", () => process?.pid],
-    ["up for", () => process?.uptime === undefined ? undefined : `${Math.round(process.uptime())} s`],
-    [
-      "memory",
-      () =>
-        process?.memoryUsage === undefined ? undefined : `${Math.round(process.memoryUsage().rss / 1024 / 1024)} MiB`
-    ]
-  ]
-  return facts.flatMap(([name, read]): ReadonlyArray<Pair> => {
-    const value = attempt(read, undefined)
-    return value === undefined ? [] : [[name, redact.line(String(value), 500)]]
-  })
+  const node = attempt((): ReadonlyArray<readonly [string, unknown]> => [
+    ["Node.js", process.version],
+    ["NODE_ENV", process.env.NODE_ENV],
+    ["platform", `${process.platform} ${process.arch}`],
+    ["working directory", process.cwd()],
+    ["process", process.pid],
+    ["up for", `${Math.round(process.uptime())} s`],
+    ["memory", `${Math.round(process.memoryUsage().rss / 1024 / 1024)} MiB`]
+  ], [])
+  return rows([...node.slice(0, 1), ...versions, ...node.slice(1)].filter(([, value]) => value !== undefined), redact)
 }

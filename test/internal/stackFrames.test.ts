@@ -5,9 +5,9 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Ts from "typescript"
-import { afterAll } from "vitest"
-import { framesOf, framesReader, parseFrame, parseStack, type Site } from "../../src/internal/stackFrames.js"
-import { assertLinear } from "./hostile.js"
+import { afterAll, vi } from "vitest"
+import { framesReader, type Options, parseFrame, parseStack, type Site } from "../../src/internal/stackFrames.js"
+import { hostile } from "./hostile.js"
 
 const temporary = Fs.realpathSync(Fs.mkdtempSync(Path.join(Os.tmpdir(), "frames-")))
 afterAll(() => Fs.rmSync(temporary, { recursive: true, force: true }))
@@ -24,6 +24,12 @@ const errorAt = (...locations: ReadonlyArray<string>) => {
   error.stack = ["Error: broken", ...locations.map((location) => `    at ${location}`)].join("\n")
   return error
 }
+
+const reader = (options: Partial<Options> = {}) => {
+  const read = framesReader({ show: (line) => line, ...options })
+  return ({ message, stack }: Error, more?: ReadonlyArray<Site>) => read(stack!, message, more)
+}
+const framesOf = (error: Error, options?: Partial<Options>) => reader(options)(error)
 
 describe("parseFrame", () => {
   const table: ReadonlyArray<
@@ -66,9 +72,22 @@ describe("parseFrame", () => {
     const found = parseFrame(text)
     assert.deepStrictEqual(found && [found.function, found.file, found.line, found.column] as const, site)
   })
+  // what is quadratic somewhere takes longer than a test may
   it("takes time in proportion", () => {
-    assertLinear((text) => parseStack(`Error: x\n    at ${text}`, "x"))
-    assertLinear((text) => parseStack(`Error: x\n    at ${text.replaceAll("\\", "\n    at (").slice(0, 100_000)}`, "y"))
+    for (
+      const text of [
+        ...hostile.map(([, text]) => text),
+        " (".repeat(50_000),
+        " (/".repeat(30_000),
+        " (a:".repeat(25_000)
+      ]
+    ) {
+      for (const line of [text, `${text}:1:1`, `${text.slice(0, 4_000)}:1:1`]) {
+        parseFrame(line)
+        parseStack(`Error: x\n    at ${line}`, "x")
+        parseStack(`Error: x\n    at ${line}`, "y")
+      }
+    }
   })
 })
 
@@ -149,7 +168,7 @@ describe("frames", () => {
     assert.deepStrictEqual([frame?.file, frame?.link], ["src/x.ts", "e://C:/app/src/x.ts"])
   })
 
-  it("of Node, of packages and of Effect are not own, and of them the first package alone is shown", async () => {
+  it("of Node, of packages and of Effect are not own, and of Effect there is no source", async () => {
     const effect = write("node_modules/effect/dist/a.js", "effect")
     const platform = write("node_modules/@effect/platform/dist/a.js", "platform")
     const first = write("node_modules/first/a.js", "first")
@@ -164,7 +183,7 @@ describe("frames", () => {
       [false, undefined],
       [false, "first"],
       [true, "own"],
-      [false, undefined]
+      [false, "second"]
     ])
   })
 
@@ -196,6 +215,25 @@ describe("frames", () => {
     assert.deepStrictEqual(frames.map(({ source }) => source), [undefined, undefined, undefined, undefined, undefined])
   })
 
+  it("of another machine have no source, nor have links to what is no program", async () => {
+    const file = write("machine/a.ts", "x")
+    write("machine/passwd", "root")
+    Fs.symlinkSync(file, `${temporary}/machine/b.ts`)
+    Fs.symlinkSync(`${temporary}/machine/passwd`, `${temporary}/machine/c.ts`)
+    const sources = async (...files: ReadonlyArray<string>) =>
+      (await framesOf(errorAt(...files.map((file) => `${file}:1:1`)))).map(({ source }) => source?.lines)
+    const [a, b, c] = ["a", "b", "c"].map((name) => `${temporary}/machine/${name}.ts`) as [string, string, string]
+    assert.deepStrictEqual(await sources(a, `/${a}`, `file://host${a}`, `\\\\host\\${a}`, `${a}\0.ts`, b, c), [
+      ["x"],
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      ["x"],
+      undefined
+    ])
+  })
+
   it("that a client may have written show the program's own files alone", async () => {
     const outside = write("outside/a.ts", "outside")
     const inside = write("app/inside.ts", "inside")
@@ -208,9 +246,9 @@ describe("frames", () => {
     )
     error.message = "set later"
     const frames = await framesOf(error, { cwd: Path.join(temporary, "app") })
-    assert.deepStrictEqual(frames.map(({ source }) => source?.lines[0]), [undefined, "inside", undefined, undefined])
+    assert.deepStrictEqual(frames.map(({ source }) => source?.lines[0]), [undefined, "inside", "x", undefined])
     const more: Site = { function: "span", file: outside, line: 1, column: 1 }
-    const all = await framesReader({ cwd: Path.join(temporary, "app") })(error, [more])
+    const all = await reader({ cwd: Path.join(temporary, "app") })(error, [more])
     assert.deepStrictEqual([all[4]?.function, all[4]?.source?.lines], ["span", ["outside"]])
   })
 
@@ -231,12 +269,12 @@ describe("frames", () => {
   })
 
   it("one request reads so many files, and each once", async () => {
-    const reader = framesReader()
+    const read = reader()
     const files = Array.from({ length: 45 }, (_, index) => write(`many/${index}.ts`, `${index}`))
-    const frames = await reader(errorAt(...files.map((file) => `${file}:1:1`)))
+    const frames = await read(errorAt(...files.map((file) => `${file}:1:1`)))
     assert.lengthOf(frames.filter(({ source }) => source !== undefined), 40)
     Fs.writeFileSync(files[0]!, "changed")
-    const [again, other] = await reader(errorAt(`${files[0]}:1:1`, `${write("many/x.ts", "x")}:1:1`))
+    const [again, other] = await read(errorAt(`${files[0]}:1:1`, `${write("many/x.ts", "x")}:1:1`))
     assert.deepStrictEqual([again?.source?.lines, other?.source], [["0"], undefined])
   })
 })
@@ -250,12 +288,12 @@ describe("source maps", () => {
     "}",
     ""
   ].join("\n")
-  const thrown = async (file: string): Promise<unknown> => {
+  const thrown = async (file: string): Promise<Error> => {
     const { fail } = await import(/* @vite-ignore */ pathToFileURL(file).href)
     try {
       return fail("compiled")
     } catch (error) {
-      return error
+      return error as Error
     }
   }
   const compile = (options: Ts.CompilerOptions) =>
@@ -297,6 +335,7 @@ describe("source maps", () => {
       version: 3,
       sections: [{ offset: { line: 0, column: 0 }, map: JSON.parse(sourceMapText!) as unknown }]
     }
+    write("sections/fail.ts", typescript)
     write("sections/fail.js.map", JSON.stringify(sections))
     await assertMapped(write("sections/fail.js", outputText), `${temporary}/sections/fail.ts`)
   })
@@ -311,7 +350,46 @@ describe("source maps", () => {
     const { outputText, sourceMapText } = compile({ sourceMap: true, inlineSources: true })
     const map = JSON.parse(sourceMapText!) as { sources: Array<string> }
     write("bundle/fail.js.map", JSON.stringify({ ...map, sources: ["webpack://app/./fail.ts"] }))
-    await assertMapped(write("bundle/fail.js", outputText), "webpack://app/./fail.ts")
+    await assertMapped(write("bundle/fail.js", outputText), "webpack://app/fail.ts")
+  })
+  it("leads to no file but a program", async () => {
+    const { outputText, sourceMapText } = compile({ sourceMap: true })
+    const map = JSON.parse(sourceMapText!) as { sources: Array<string> }
+    write("leads/secret", "root")
+    for (
+      const source of [
+        "../../../../../etc/passwd",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "../secret",
+        "//host/x.ts",
+        "%",
+        "%00.ts"
+      ]
+    ) {
+      write("leads/dist/fail.js.map", JSON.stringify({ ...map, sources: [source] }))
+      const [frame] = await framesOf(errorAt(`fail (${write("leads/dist/fail.js", outputText)}:2:11)`))
+      if (frame?.file !== `${temporary}/leads/dist/fail.js`) assert.isUndefined(frame?.source, source)
+    }
+  })
+  it("which nests without end, or has nothing but segments, is read or not", async () => {
+    const { outputText } = compile({ sourceMap: true })
+    const file = write("bomb/fail.js", outputText)
+    for (
+      const text of [
+        "[".repeat(1e6),
+        `${"{\"sections\":[{\"offset\":{\"line\":0,\"column\":0},\"map\":".repeat(1e4)}1${"}]}".repeat(1e4)}`,
+        JSON.stringify({ version: 3, sources: ["a.ts"], mappings: "A".repeat(1e6) }),
+        JSON.stringify({ version: 3, sources: ["a.ts"], mappings: "AAAA,".repeat(1e5) }),
+        JSON.stringify({ version: 3, sources: ["a.ts"], mappings: "\u00e9g" })
+      ]
+    ) {
+      write("bomb/fail.js.map", text)
+      const [frame] = await framesOf(errorAt(`fail (${file}:2:11)`))
+      assert.isDefined(frame)
+    }
+    Fs.truncateSync(write("bomb/fail.js.map", ""), 50 * 1024 * 1024)
+    assert.strictEqual((await framesOf(errorAt(`fail (${file}:2:11)`)))[0]?.file, file)
   })
   it("a real error of it", async () => {
     const { outputText } = compile({ inlineSourceMap: true, inlineSources: true })
@@ -341,38 +419,21 @@ describe("source maps", () => {
   })
 })
 
-describe("hostile errors", () => {
-  const boom = () => {
+it("what is shown of a line throws", async () => {
+  const file = write("show.ts", "x")
+  const show = () => {
     throw new Error("boom")
   }
-  it.each<[string, unknown]>([
-    ["undefined", undefined],
-    ["null", null],
-    ["a string", "Error: x\n    at f (/a.js:1:2)"],
-    ["a stack that is a number", { stack: 5 }],
-    ["a stack that throws", Object.defineProperty({}, "stack", { get: boom })],
-    ["a proxy that throws", new Proxy({}, { get: boom, has: boom })],
-    ["a function", () => 1]
-  ])("%s has no frames", async (_, error) => assert.deepStrictEqual(await framesOf(error), []))
+  assert.deepStrictEqual(await framesOf(errorAt(`${file}:1:1`), { show }), [])
+})
 
-  it.each<[string, unknown]>([
-    ["a message that is a function", () => "x"],
-    ["a message that is missing", undefined]
-  ])("%s", async (_, message) => {
-    const frames = await framesOf({ message, stack: "Error\n    at f (/a.js:1:2)" })
-    assert.deepStrictEqual(frames.map(({ file }) => file), ["/a.js"])
+it("where there are no files there are frames", async () => {
+  const file = write("nowhere.ts", "x")
+  vi.doMock("node:fs/promises", () => {
+    throw new Error("no such module")
   })
-  it("a message that throws", async () => {
-    const error = {
-      get message() {
-        return boom()
-      },
-      stack: "Error\n    at f (/a.js:1:2)"
-    }
-    assert.lengthOf(await framesOf(error), 1)
-  })
-  it("what is shown of a line throws", async () => {
-    const file = write("show.ts", "x")
-    assert.deepStrictEqual(await framesOf(errorAt(`${file}:1:1`), { show: boom }), [])
-  })
+  const [frame] = await framesOf(errorAt(`${file}:1:1`)).finally(() => vi.doUnmock("node:fs/promises"))
+  assert.deepStrictEqual([frame?.line, frame?.source], [1, undefined])
+  const [again] = await framesOf(errorAt(`${file}:1:1`))
+  assert.deepStrictEqual(again?.source?.lines, ["x"])
 })
