@@ -47,7 +47,8 @@ import {
   WebSocket
 } from "effect-middleware"
 import * as Http from "node:http"
-import { Readable } from "node:stream"
+import * as Net from "node:net"
+import { PassThrough, Readable } from "node:stream"
 import { answered, Teapot } from "./utils/laws.js"
 import { type Init, listen, request, send } from "./utils/TestApp.js"
 import { connect } from "./utils/webSocket.js"
@@ -171,7 +172,14 @@ const app = HttpRouter.empty.pipe(
       contentLength: 100
     })
   ),
+  HttpRouter.get("/early", HttpServerResponse.stream(Stream.die(new Error("s3cret")))),
   HttpRouter.get("/short", HttpServerResponse.stream(Stream.make(bytes("part")), { contentLength: 100 })),
+  HttpRouter.get(
+    "/long",
+    HttpServerResponse.stream(Stream.make(bytes("part"), bytes("HTTP/1.1 200 OK\r\n\r\n")), { contentLength: 4 })
+  ),
+  HttpRouter.get("/empty", HttpServerResponse.stream(Stream.die(new Error("s3cret")), { status: 204 })),
+  HttpRouter.get("/zero", HttpServerResponse.stream(Stream.die(new Error("s3cret")), { contentLength: 0 })),
   HttpRouter.get(
     "/readable",
     Effect.sync(() =>
@@ -180,6 +188,14 @@ const app = HttpRouter.empty.pipe(
         throw new Error("s3cret")
       })()))
     )
+  ),
+  HttpRouter.get(
+    "/closed-early",
+    Effect.sync(() => {
+      const readable = new PassThrough()
+      readable.write("part", () => setImmediate(() => readable.destroy()))
+      return HttpServerResponse.raw(readable)
+    })
   ),
   HttpRouter.post(
     "/json",
@@ -325,7 +341,12 @@ const rows: ReadonlyArray<Row> = [
   { what: "a stream, by a defect", init: { path: "/stream" }, sees: "200 cut", ...inBody },
   { what: "a stream, by a failure", init: { path: "/late" }, sees: "200 cut", ...inBody },
   { what: "a stream, that is too short", init: { path: "/short" }, sees: "200 cut", ...inBody },
+  { what: "a stream, that is too long", init: { path: "/long" }, sees: "200 cut", ...inBody },
+  { what: "a stream, before its first byte", init: { path: "/early" }, sees: "200 cut", ...inBody },
+  { what: "a stream, whose length is none", init: { path: "/zero" }, sees: "200 cut", ...inBody },
+  { what: "a stream, that is not sent", init: { path: "/empty" }, sees: "204", ...inBody },
   { what: "a stream of Node", init: { path: "/readable" }, sees: "200 cut", ...inBody },
+  { what: "a stream of Node, that is closed", init: { path: "/closed-early" }, sees: "200 cut", ...inBody },
   { what: "no route", init: { path: "/none" }, sees: "404", ...quiet },
   {
     what: "no route, by another method",
@@ -789,6 +810,95 @@ describe("a body that fails", () => {
         false
       ])
     }))
+
+  /** All that comes on one connection, until the server closes it. */
+  const converse = (port: number, paths: ReadonlyArray<string>): Effect.Effect<string> =>
+    Effect.async((resume) => {
+      const socket = Net.connect(port, "127.0.0.1")
+      let heard = ""
+      socket.on("data", (chunk) => heard += chunk.toString("latin1"))
+      socket.on("error", () => {})
+      socket.on("close", () => resume(Effect.succeed(heard)))
+      for (const path of paths) socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)
+      return Effect.sync(() => socket.destroy())
+    })
+
+  it.scopedLive.each(["/stream", "/short", "/long", "/early"])(
+    "%s: nothing of the next response of its connection is in it",
+    (path) =>
+      Effect.gen(function*() {
+        const large = HttpRouter.get("/large", HttpServerResponse.text("next".repeat(100)))
+        const port = yield* Effect.provide(listen(Stack.serve(large(app), stack)), witness().layer)
+        const heard = yield* answered(converse(port, [path, "/large"]))
+        assert.match(heard, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n(?:4\r\n)?(?:part)?(?:\r\n)?$/)
+        assert.strictEqual(heard.split("HTTP/1.1").length, 2)
+      })
+  )
+
+  it.scopedLive("waits for the responses before it on its connection", () =>
+    Effect.gen(function*() {
+      const [failed, ended] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+      const seen = witness(() => Deferred.succeed(failed, undefined))
+      const slow = HttpRouter.get("/slow", Effect.as(Deferred.await(failed), HttpServerResponse.text("slow")))
+      const finalized = Middleware.make({
+        name: "Sent",
+        response: (draft, { request }) => {
+          if (request.url === "/stream") draft.onSent(() => Deferred.unsafeDone(ended, Exit.void))
+        }
+      })
+      const port = yield* Effect.provide(
+        listen(Stack.serve(slow(app), Stack.make(ServerErrors.middleware(), finalized, WebSocket.middleware()))),
+        seen.layer
+      )
+      const heard = yield* answered(converse(port, ["/slow", "/stream", "/ok"]))
+      yield* answered(Deferred.await(ended))
+      assert.match(heard, /\r\n\r\nslowHTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n4\r\npart\r\n$/)
+    }))
+
+  it.scopedLive("and ends where its connection is lost while it waits", () =>
+    Effect.gen(function*() {
+      const [failed, closed] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+      const seen = witness(() => Deferred.succeed(failed, undefined))
+      const routes = HttpRouter.empty.pipe(
+        HttpRouter.get("/slow", Effect.never),
+        HttpRouter.get(
+          "/fails",
+          Effect.as(
+            Effect.addFinalizer(() => Deferred.succeed(closed, undefined)),
+            HttpServerResponse.stream(Stream.die(new Error("s3cret")))
+          )
+        )
+      )
+      const port = yield* Effect.provide(
+        listen(Stack.serve(routes, Stack.make(ServerErrors.middleware()))),
+        seen.layer
+      )
+      const client = yield* Effect.fork(converse(port, ["/slow", "/fails"]))
+      yield* answered(Deferred.await(failed))
+      yield* Fiber.interrupt(client)
+      yield* answered(Deferred.await(closed))
+    }))
+
+  it.scopedLive.each(["HEAD", "GET"])(
+    "of Node is closed where it is not sent (%s)",
+    (method) =>
+      Effect.gen(function*() {
+        const readable = new Readable({ read: () => {} })
+        const throws = Middleware.make({
+          name: "Throws",
+          response: () => {
+            if (method === "GET") throw new Error("s3cret")
+          }
+        })
+        const port = yield* Effect.provide(
+          listen(Stack.serve(HttpServerResponse.raw(readable), Stack.make(ServerErrors.middleware(), throws))),
+          witness().layer
+        )
+        const reply = yield* answered(see(port, { method }))
+        assert.strictEqual(reply === "no answer" ? reply : reply.status, method === "GET" ? 500 : 200)
+        assert.isTrue(readable.destroyed)
+      })
+  )
 
   it.scopedLive("in a web handler fails the body that the client reads", () =>
     Effect.gen(function*() {

@@ -51,7 +51,7 @@ import type {
 } from "../Middleware.js"
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
-import { cutOff, hasFailed, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
+import { cutOff, discard, failureOf, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
 import { report } from "./report.js"
 import { allowed, inherit, isInApi } from "./routes.js"
 import type { Make } from "./stackMake.js"
@@ -1031,7 +1031,10 @@ export const flush = (
         ),
         guard === undefined ? Effect.succeed(internalServerError) : guard(unanswered, exchange)
       ),
-      (response) => draft.fallBack(response)
+      (response) => {
+        discard(draft.body)
+        draft.fallBack(response)
+      }
     )
   }
   const go = (): Effect.Effect<void, never, unknown> | undefined => {
@@ -1067,7 +1070,10 @@ export const flush = (
           ? Effect.void
           : report("A request failed", unansweredAt(owner, cause, "response", phase.name))
       ),
-      Effect.map((response) => draft.replace(response)),
+      Effect.map((response) => {
+        discard(draft.body)
+        draft.replace(response)
+      }),
       Effect.catchAllCause((cause) => failed(cause, owner, phase.name))
     )
   }
@@ -1123,8 +1129,7 @@ const watch = (
   }
   const node = nodeResponse(request)
   const known = bytesOf(request, response)
-  const { body } = response
-  const streams = body._tag === "Stream" && known !== 0
+  const { body, headers } = response
   let [counted, failed] = [0, false]
   if (node === undefined) {
     tell({ status: response.status, bytes: known, aborted: false, failed: false })
@@ -1136,31 +1141,42 @@ const watch = (
     // a handler may have answered on Node's response, and another response than this may be sent in the end
     const isOurs = node.writableEnded ? () => false : () => node.statusCode === response.status
     whenDone(request, node, (lost) => {
-      const short = streams && !lost && !failed && counted < (body.contentLength ?? 0)
-      const broken = hasFailed(node)
-      if (short) exchange.fork(told(Cause.die(new RangeError("The body is shorter than its Content-Length")), "body"))
-      else if (broken && !failed) exchange.fork(told(Cause.die(node.errored), "body"))
-      // the client waits for the rest
-      if (short) cutOff(request, node, () => {})
-      failed ||= short || broken
+      const broken = failed ? undefined : failureOf(node, body)
+      if (broken !== undefined) exchange.fork(told(Cause.die(broken), "body"))
+      failed ||= broken !== undefined
       const aborted = lost || failed
-      const bytes = streams ? counted : !node.headersSent ? 0 : aborted || !isOurs() ? undefined : known
+      const counts = body._tag === "Stream" && known !== 0
+      const bytes = counts ? counted : !node.headersSent ? 0 : aborted || !isOurs() ? undefined : known
       // of a client that did not wait there is no status but the one it was to have
       tell({ status: node.headersSent || !lost ? node.statusCode : response.status, bytes, aborted, failed })
     })
   }
-  if (!streams) return response
+  if (request.method === "HEAD") discard(body)
+  if (body._tag !== "Stream" || request.method === "HEAD") return response
+  // platform runs one too that has no place in the response, as in a 204: then there is nothing to cut
+  const hasContent = known !== 0
+  const length = Number(hasContent ? headers["content-length"] ?? Number.NaN : Number.NaN)
   const tallied = Stream.map(body.stream, (bytes) => {
+    // what is too much would be read as the next response
+    if (counted + bytes.length > length) throw new RangeError("The body is longer than its Content-Length")
     counted += bytes.length
     return bytes
   })
-  const watched = Stream.onError(tallied, (cause) => {
+  const whole = Number.isNaN(length) ? tallied : Stream.concat(
+    tallied,
+    // the client would wait for the rest
+    Stream.suspend(() =>
+      counted < length ? Stream.die(new RangeError("The body is shorter than its Content-Length")) : Stream.empty
+    )
+  )
+  const watched = Stream.onError(whole, (cause) => {
     // a client that leaves interrupts it
-    failed = !Cause.isInterruptedOnly(cause)
-    const cut = node === undefined
+    const isFault = !Cause.isInterruptedOnly(cause)
+    failed = isFault && hasContent
+    const cut = node === undefined || !hasContent
       ? Effect.void
       : Effect.async<void>((resume) => cutOff(request, node, () => resume(Effect.void)))
-    return failed ? Effect.zipRight(told(cause, "body"), cut) : cut
+    return isFault ? Effect.zipRight(told(cause, "body"), cut) : cut
   })
   // a clone, as a draft makes it
   return Object.assign(Object.create(Object.getPrototypeOf(response)), response, {
@@ -1172,7 +1188,9 @@ const watch = (
 const bytesOf = (request: HttpServerRequest.HttpServerRequest, response: Response): number | undefined => {
   const { body, headers, status } = response
   if (request.method === "HEAD" || status === 204 || status === 304 || body._tag === "Empty") return 0
-  const length = body.contentLength ?? (body._tag === "Raw" ? Number(headers["content-length"]) : Number.NaN)
+  // of a stream the field says it: platform sends none for a length of 0
+  const known = body._tag === "Stream" ? undefined : body.contentLength
+  const length = known ?? Number(headers["content-length"] ?? Number.NaN)
   return Number.isNaN(length) ? undefined : length
 }
 
