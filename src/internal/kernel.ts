@@ -52,7 +52,7 @@ import type {
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
 import { cutOff, discard, failureOf, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
-import { report } from "./report.js"
+import { quietly, report } from "./report.js"
 import { allowed, inherit, isInApi } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
@@ -728,14 +728,17 @@ export const guard = <const Name extends string, R>(
     Effect.withFiberRuntime((fiber) => {
       const run = nearest(fiber)!
       outermost(run).guard ??= (unanswered) => answer(unanswered, run) as Effect.Effect<Response>
-      const onCause = (cause: Cause.Cause<unknown>): ErasedApp => {
+      const decline = (cause: Cause.Cause<unknown>): ErasedApp => {
+        const failed = unansweredAt(innermost(run), cause, "request")
+        return Effect.zipRight(tell(failed), answer(failed, run)) as ErasedApp
+      }
+      const tell = (unanswered: Unanswered) => {
+        failSpan(run.span, unanswered.cause)
+        return report("A request failed", unanswered)
+      }
+      const settle = (cause: Cause.Cause<unknown>): ErasedApp => {
         const request = requestOf(fiber)
-        const at = innermost(run)
-        const unanswered = (cause: Cause.Cause<unknown>): Unanswered => unansweredAt(at, cause, "request")
-        const tell = (unanswered: Unanswered) => {
-          failSpan(run.span, unanswered.cause)
-          return report("A request failed", unanswered)
-        }
+        const unanswered = (cause: Cause.Cause<unknown>) => unansweredAt(innermost(run), cause, "request")
         const [sent, rest] = withoutResponse(cause)
         if (isAnswered(request)) {
           const late = Effect.zipRight(told ? Effect.void : tooLate(name), Effect.failCause(cause))
@@ -743,12 +746,15 @@ export const guard = <const Name extends string, R>(
           const isFault = sent !== undefined && sent.status >= 500 && !Cause.isInterruptedOnly(rest)
           return isFault ? Effect.zipRight(tell(unanswered(rest)), late) : late
         }
-        if (sent !== undefined) return sent
+        if (sent !== undefined) {
+          const failed = Cause.isEmpty(rest) ? cause : rest
+          return sent.status < 500 || Cause.isInterruptedOnly(failed) ? sent : Effect.as(tell(unanswered(failed)), sent)
+        }
         if (Cause.isInterruptedOnly(cause)) {
           // a WebSocket has been told by its close code
           return isAbort(cause) || isUpgraded(request)
             ? clientClosedRequest
-            : Effect.as(Effect.logWarning("A request was interrupted"), unavailable)
+            : Effect.as(quietly(Effect.logWarning("A request was interrupted")), unavailable)
         }
         const failure = Cause.failureOption(cause)
         const defect = failure._tag === "None"
@@ -759,14 +765,21 @@ export const guard = <const Name extends string, R>(
           (defect && typeof error === "object" && error !== null ? ownFace(error) : undefined)
         // the errors of its endpoints an `HttpApi` encodes outside of us
         if (known === undefined && !defect && inApi()) return Effect.failCause(cause)
-        const decline = (cause: Cause.Cause<unknown>) => {
-          const failed = unanswered(cause)
-          return Effect.zipRight(tell(failed), answer(failed, run)) as ErasedApp
-        }
         return known === undefined ? decline(cause) : Effect.matchCauseEffect(known, {
           onFailure: decline,
-          onSuccess: (response) => response.status < 500 ? response : Effect.as(tell(unanswered(cause)), response)
+          onSuccess: (response) => {
+            if (!HttpServerResponse.isServerResponse(response)) return decline(cause)
+            return response.status < 500 ? response : Effect.as(tell(unanswered(cause)), response)
+          }
         })
+      }
+      const onCause = (cause: Cause.Cause<unknown>): ErasedApp => {
+        try {
+          return settle(cause)
+        } catch {
+          // an error may throw whatever it is asked
+          return isAnswered(requestOf(fiber)) ? Effect.failCause(cause) : decline(cause)
+        }
       }
       return Effect.catchAllCause(prepare(app, run), onCause)
     })
@@ -835,7 +848,15 @@ const withoutResponse = (cause: Cause.Cause<unknown>): readonly [Response | unde
 const failSpan = (span: Tracer.Span | undefined, cause: Cause.Cause<unknown>) => {
   if (span?.kind !== "server") return
   const end = span.end.bind(span)
-  span.end = (time, exit) => end(time, Exit.isSuccess(exit) ? Exit.failCause(cause) : exit)
+  // a tracer may freeze what it makes
+  Reflect.set(span, "end", (time: bigint, exit: Exit.Exit<unknown, unknown>) => {
+    try {
+      end(time, Exit.isSuccess(exit) ? Exit.failCause(cause) : exit)
+    } catch (defect) {
+      // it has read the cause, and an error may throw whatever it is asked
+      end(time, Exit.die(defect))
+    }
+  })
 }
 
 const outermost = (run: ExchangeImpl): ExchangeImpl => run.parent === undefined ? run : outermost(run.parent)
@@ -873,11 +894,11 @@ const membersOf = (innermost: ExchangeImpl, failed: string | undefined): Readonl
 }
 
 const tooLate = (name: string) =>
-  Effect.logError(
+  quietly(Effect.logError(
     `${name} cannot handle failures here: the response has left before the middleware sees the failure, since ` +
       "the stack was given to HttpServer.serve, HttpApiBuilder.serve, HttpLayerRouter.serve or toWebHandler. " +
       "Write `app.pipe(stack, HttpServer.serve())` or `Stack.serve(app, stack)`."
-  )
+  ))
 
 // --- outward ---------------------------------------------------------------------------------------------------------
 
@@ -1023,6 +1044,7 @@ export const flush = (
   const { guard } = outermost(exchange)
   const failed = (cause: Cause.Cause<unknown>, at = exchange, by?: string) => {
     const unanswered = unansweredAt(at, cause, "response", by)
+    if (guard !== undefined) failSpan(outermost(exchange).span, cause)
     return Effect.map(
       Effect.zipRight(
         report(
@@ -1065,11 +1087,15 @@ export const flush = (
     owner.refused(phase.name, error)
     const cause = Cause.fail(error)
     return Effect.suspend(() => HttpServerRespondable.toResponseOrElse(error, internalServerError)).pipe(
-      Effect.tap(({ status }) =>
-        guard === undefined || status < 500
-          ? Effect.void
-          : report("A request failed", unansweredAt(owner, cause, "response", phase.name))
-      ),
+      Effect.flatMap((response) => {
+        if (guard === undefined || response.status < 500) return Effect.succeed(response)
+        const unanswered = unansweredAt(owner, cause, "response", phase.name)
+        failSpan(outermost(exchange).span, cause)
+        return Effect.zipRight(
+          report("A request failed", unanswered),
+          response === internalServerError ? guard(unanswered, exchange) : Effect.succeed(response)
+        )
+      }),
       Effect.map((response) => {
         discard(draft.body)
         draft.replace(response)
