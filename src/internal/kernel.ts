@@ -613,9 +613,18 @@ const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedA
 /** Whether a cause says nothing that the one further in did not: a wrapper may have built it anew. */
 const isOf = (inner: Cause.Cause<unknown> | undefined, cause: Cause.Cause<unknown>) => {
   if (inner === undefined || inner === cause) return inner === cause
-  const known = errorsOf(inner)
+  const known = new Set(errorsOf(inner))
   const errors = errorsOf(cause)
-  return errors.length > 0 ? errors.every((error) => known.some((one) => Equal.equals(one, error))) : known.length === 0
+  if (errors.length === 0) return known.size === 0
+  // most are the same objects, and of thousands not each has to be compared with each
+  return errors.every((error) => known.has(error) || [...known].some((one) => areEqual(one, error)))
+}
+const areEqual = (a: unknown, b: unknown): boolean => {
+  try {
+    return Equal.equals(a, b)
+  } catch {
+    return false
+  }
 }
 const errorsOf = (cause: Cause.Cause<unknown>) => [...Cause.failures(cause), ...Cause.defects(cause)]
 
@@ -728,8 +737,9 @@ export const guard = <const Name extends string, R>(
     Effect.withFiberRuntime((fiber) => {
       const run = nearest(fiber)!
       outermost(run).guard ??= (unanswered) => answer(unanswered, run) as Effect.Effect<Response>
+      const unanswered = (cause: Cause.Cause<unknown>) => unansweredAt(failedIn(run, cause), cause, "request")
       const decline = (cause: Cause.Cause<unknown>): ErasedApp => {
-        const failed = unansweredAt(innermost(run), cause, "request")
+        const failed = unanswered(cause)
         return Effect.zipRight(tell(failed), answer(failed, run)) as ErasedApp
       }
       const tell = (unanswered: Unanswered) => {
@@ -738,7 +748,6 @@ export const guard = <const Name extends string, R>(
       }
       const settle = (cause: Cause.Cause<unknown>): ErasedApp => {
         const request = requestOf(fiber)
-        const unanswered = (cause: Cause.Cause<unknown>) => unansweredAt(innermost(run), cause, "request")
         const [sent, rest] = withoutResponse(cause)
         if (isAnswered(request)) {
           const late = Effect.zipRight(told ? Effect.void : tooLate(name), Effect.failCause(cause))
@@ -860,7 +869,9 @@ const failSpan = (span: Tracer.Span | undefined, cause: Cause.Cause<unknown>) =>
 }
 
 const outermost = (run: ExchangeImpl): ExchangeImpl => run.parent === undefined ? run : outermost(run.parent)
-const innermost = (run: ExchangeImpl): ExchangeImpl => run.child === undefined ? run : innermost(run.child)
+/** The run furthest in that a failure has come from: one that was tried again has failed with another. */
+const failedIn = (run: ExchangeImpl, cause: Cause.Cause<unknown>): ExchangeImpl =>
+  run.child !== undefined && isOf(run.child.passed, cause) ? failedIn(run.child, cause) : run
 
 const unansweredAt = (
   run: ExchangeImpl,
