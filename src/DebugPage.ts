@@ -24,7 +24,7 @@ import type * as Entropy from "./Entropy.js"
 import type { Report } from "./ErrorReporter.js"
 import { type Wanted, wants } from "./internal/accept.js"
 import { parseAddress } from "./internal/address.js"
-import { parseAuthority } from "./internal/authority.js"
+import { type Authority, parseAuthority, targetAuthority } from "./internal/authority.js"
 import { contentSecurityPolicy, toHtml } from "./internal/debugHtml.js"
 import { toJson, toText } from "./internal/debugText.js"
 import { entriesOf, originalOf } from "./internal/kernel.js"
@@ -102,6 +102,8 @@ export interface Facts {
   readonly peer: string | undefined
   /** The fields as they came, by lower-case name. */
   readonly header: (name: string) => string | undefined
+  /** The target as it came; it may have a host of its own (`GET http://evil.test/ HTTP/1.1`). */
+  readonly target?: string | undefined
   /** The cookie `debug-secret`. */
   readonly cookie?: string | undefined
 }
@@ -109,7 +111,7 @@ export interface Facts {
 /**
  * Compiles who may see the page, once, to a pure function. Rules, in this order:
  *
- * 1. Nobody whom a page of another site has sent (`Sec-Fetch-Site: cross-site`).
+ * 1. Nobody whom a page of another site has sent: by `Sec-Fetch-Site`, and from a browser that has none by `Origin`.
  * 2. Whoever presents the secret.
  * 3. With `loopback`, whoever comes from a loopback address, for a loopback host (`localhost`, `*.localhost`, `127.0.0.1`,
  *    `[::1]`), without any field that a proxy adds. The host counts since a name of somebody else's may lead here too (DNS
@@ -145,10 +147,13 @@ export const policy = (options: Options = {}): (facts: Facts) => boolean => {
   if (secret !== undefined && secret.length < 16) {
     throw new TypeError("DebugPage: the secret has fewer than 16 characters: take one from a generator")
   }
-  return ({ cookie, header, peer }) => {
-    if (header("sec-fetch-site") === "cross-site") return false
+  return ({ cookie, header, peer, target = "/" }) => {
+    const host = header("host") ?? header(":authority")
+    if (isOfAnotherSite(header("sec-fetch-site"), header("origin"), host)) return false
     if (secret !== undefined && (isSame(header("x-debug-secret"), secret) || isSame(cookie, secret))) return true
-    return loopback && isLoopbackAddress(peer) && isLoopbackHost(header("host")) &&
+    const authority = targetAuthority(target)
+    return loopback && isLoopbackAddress(peer) && isLoopbackHost(parseAuthority(host ?? "")) &&
+      (authority === undefined || (authority !== "malformed" && isLoopbackHost(authority))) &&
       !forwarding.some((name) => header(name) !== undefined)
   }
 }
@@ -168,6 +173,14 @@ const forwarding = [
   "x-real-ip"
 ]
 
+/** A site has many ports. What a browser says that is none of its words counts as another site. */
+const isOfAnotherSite = (site: string | undefined, origin: string | undefined, host: string | undefined): boolean => {
+  if (site !== undefined) return !["same-origin", "same-site", "none"].includes(site)
+  if (origin === undefined) return false
+  const of = parseAuthority(/^https?:\/\/(.*)$/.exec(origin)?.[1] ?? "")
+  return of === undefined || of.host !== parseAuthority(host ?? "")?.host
+}
+
 /** In a time that does not depend on where they differ. */
 const isSame = (given: string | undefined, secret: string): boolean => {
   if (given?.length !== secret.length) return false
@@ -179,8 +192,7 @@ const isSame = (given: string | undefined, secret: string): boolean => {
 const isLoopbackAddress = (address: string | undefined): boolean =>
   address !== undefined && parseAddress(address)?.range() === "loopback"
 
-const isLoopbackHost = (host: string | undefined): boolean => {
-  const authority = host === undefined ? undefined : parseAuthority(host)
+const isLoopbackHost = (authority: Authority | undefined): boolean => {
   if (authority === undefined) return false
   return authority.kind === "name"
     ? authority.host === "localhost" || authority.host.endsWith(".localhost")
@@ -228,8 +240,9 @@ export const make = (options: Options = {}): Service => {
   return {
     sees: (exchange) => {
       // what `Forwarded` hides counts: whoever trusts no proxy may have one all the same
-      const { cookies, headers, remoteAddress } = originalOf(exchange.request)
+      const { cookies, headers, originalUrl, remoteAddress } = originalOf(exchange.request)
       return sees({
+        target: originalUrl,
         peer: Option.getOrUndefined(remoteAddress),
         header: (name) => headers[name],
         cookie: cookies["debug-secret"]

@@ -27,7 +27,7 @@ export interface Report {
    * - `response`: what the stack does with the response, or after it.
    * - `body`: the content, after the header was sent. The connection has been cut off.
    * - `socket`: the handler of a WebSocket, which has been closed with 1011.
-   * - `handler`: the `handler` of `ServerErrors`, with what another report says.
+   * - `handler`: the `handler` of `ServerErrors`, or its debug page, with what another report says.
    */
   readonly part: "request" | "response" | "body" | "socket" | "handler"
   readonly request: HttpServerRequest.HttpServerRequest

@@ -107,14 +107,15 @@ export const middleware = <R = never, const Name extends string = "ServerErrors"
     },
     answer: (unanswered, exchange) => {
       const recorded = recordings.get(exchange)
-      if (recorded !== undefined) return recorded[0].render(recorded[1].recording(unanswered))
-      if (handler === undefined) return Effect.succeed(constant(500))
-      // a client that leaves is not waited for
-      const answer = Effect.interruptible(Effect.suspend(() => handler(unanswered.cause, unanswered.request)))
-      return Effect.catchAllCause(answer, (cause) => {
+      const [what, answer] = recorded !== undefined
+        ? ["debug page", () => recorded[0].render(recorded[1].recording(unanswered))] as const
+        : ["handler", handler && (() => Effect.interruptible(handler(unanswered.cause, unanswered.request)))] as const
+      if (answer === undefined) return Effect.succeed(constant(500))
+      return Effect.catchAllCause(Effect.suspend(answer), (cause) => {
+        // a client that leaves is not waited for
         const failed = Cause.isInterruptedOnly(cause)
           ? Effect.void
-          : report("The handler of ServerErrors failed", { ...unanswered, cause, part: "handler" })
+          : report(`The ${what} of ServerErrors failed`, { ...unanswered, cause, part: "handler" })
         return Effect.as(failed, constant(500))
       })
     }

@@ -54,7 +54,23 @@ describe("policy", () => {
     ["another address as host", false, "127.0.0.1", { host: "192.0.2.1" }],
     ["a page of this site", true, "127.0.0.1", { ...local, "sec-fetch-site": "same-origin" }],
     ["a page of another port", true, "127.0.0.1", { ...local, "sec-fetch-site": "same-site" }],
+    ["an address that was typed", true, "127.0.0.1", { ...local, "sec-fetch-site": "none" }],
     ["a page of another site", false, "127.0.0.1", { ...local, "sec-fetch-site": "cross-site" }],
+    ["a page of who knows what", false, "127.0.0.1", { ...local, "sec-fetch-site": "cross-site, same-origin" }],
+    ["an old browser, of this site", true, "127.0.0.1", { ...local, origin: "http://localhost:5173" }],
+    ["an old browser, of this site by TLS", true, "127.0.0.1", { ...local, origin: "https://LOCALHOST" }],
+    ["an old browser, of another site", false, "127.0.0.1", { ...local, origin: "https://evil.test" }],
+    ["an old browser, of a site like this", false, "127.0.0.1", { ...local, origin: "http://localhost.evil.test" }],
+    ["an old browser, of none", false, "127.0.0.1", { ...local, origin: "null" }],
+    ["an old browser, of an application", false, "127.0.0.1", { ...local, origin: "app://localhost" }],
+    [
+      "a browser that says both",
+      true,
+      "127.0.0.1",
+      { ...local, origin: "http://a.localhost", "sec-fetch-site": "same-site" }
+    ],
+    ["this machine, by HTTP/2", true, "127.0.0.1", { ":authority": "localhost:3000" }],
+    ["a host that leads here, by HTTP/2", false, "127.0.0.1", { ":authority": "evil.test" }],
     ...[
       "cf-connecting-ip",
       "forwarded",
@@ -83,6 +99,21 @@ describe("policy", () => {
     })
   }
 
+  it.each([
+    ["/", true],
+    ["/?x=http://evil.test/", true],
+    ["*", true],
+    ["http://localhost:3000/", true],
+    ["http://127.0.0.1/", true],
+    ["http://evil.test/", false],
+    ["https://localhost@evil.test/", false],
+    ["evil.test:80", false],
+    ["localhost:80", true]
+  ])("the target %s: %s", (target, sees) => {
+    const facts: DebugPage.Facts = { peer: "127.0.0.1", header: (name) => local[name as "host"], target }
+    assert.strictEqual(DebugPage.policy()(facts), sees)
+  })
+
   const secrets: ReadonlyArray<readonly [what: string, sees: boolean, fields: Fields, cookie?: string]> = [
     ["as a field", true, { "x-debug-secret": secret }],
     ["as a cookie", true, {}, secret],
@@ -91,7 +122,13 @@ describe("policy", () => {
     ["too short", false, { "x-debug-secret": secret.slice(1) }],
     ["too long", false, { "x-debug-secret": `${secret}0` }],
     ["empty", false, { "x-debug-secret": "" }, ""],
-    ["from a page of another site", false, { "x-debug-secret": secret, "sec-fetch-site": "cross-site" }, secret]
+    ["from a page of another site", false, { "x-debug-secret": secret, "sec-fetch-site": "cross-site" }, secret],
+    ["from a page of this site", true, { "x-debug-secret": secret, host: "a.test", origin: "https://a.test" }],
+    ["from an old browser, of another site", false, {
+      "x-debug-secret": secret,
+      host: "a.test",
+      origin: "https://b.test"
+    }]
   ]
   for (const [what, sees, fields, cookie] of secrets) {
     it(`the secret, ${what}: ${sees}`, () => {
@@ -336,6 +373,25 @@ describe("the page", () => {
       ])
     }))
 
+  it.scopedLive("marks what has failed last, where it was tried again", () =>
+    Effect.gen(function*() {
+      let tries = 0
+      const throws = Middleware.make({
+        name: "Throws",
+        request: () => {
+          throw new Error("x")
+        }
+      })
+      const apps: ReadonlyArray<App> = [HttpServerResponse.empty().pipe(throws), Effect.die("app")]
+      const retried = Effect.suspend(() => apps[tries++]!).pipe(Effect.sandbox, Effect.retry({ times: 1 }))
+      const seen = yield* snapshot({}, Effect.unsandbox(retried).pipe(debugging({ debug: true })) as App)
+      assert.deepStrictEqual([tries, failedOf(seen)], [2, ["app"]])
+      tries = 0
+      const again = Effect.suspend(() => apps[1 - tries++]!).pipe(Effect.sandbox, Effect.retry({ times: 1 }))
+      const other = yield* snapshot({}, Effect.unsandbox(again).pipe(debugging({ debug: true })) as App)
+      assert.deepStrictEqual([tries, failedOf(other)], [2, ["Throws"]])
+    }))
+
   it.scopedLive("is nothing for what has an answer", () =>
     Effect.gen(function*() {
       for (const [path, status] of [["/conflict", 409], ["/unavailable", 503], ["/none", 404]] as const) {
@@ -457,6 +513,13 @@ describe("enabled", () => {
       const exit = yield* Effect.exit(Layer.build(Layer.provide(configured, config({ DEBUG: "perhaps" }))))
       assert.isTrue(Exit.isFailure(exit))
       assert.include(String(exit), "DEBUG")
+    }))
+  it.scopedLive("and not for a target of another host", () =>
+    Effect.gen(function*() {
+      const always = Effect.die(new TypeError("not a function")).pipe(debugging({ debug: true })) as App
+      const seen = (path: string) => Effect.map(ask(always, { path }), ({ body }) => body.includes("not a function"))
+      assert.isFalse(yield* seen("http://evil.test/defect"))
+      assert.isTrue(yield* seen("http://localhost/defect"))
     }))
   it.scopedLive("with a secret, from elsewhere", () =>
     Effect.gen(function*() {

@@ -34,6 +34,7 @@ import {
   Tracer
 } from "effect"
 import {
+  DebugPage,
   ErrorReporter,
   ExceptionHandlers,
   HttpException,
@@ -47,7 +48,8 @@ import {
   WebSocket
 } from "effect-middleware"
 import * as Http from "node:http"
-import { Readable } from "node:stream"
+import * as Net from "node:net"
+import { PassThrough, Readable } from "node:stream"
 import { answered, Teapot } from "./utils/laws.js"
 import { type Init, listen, request, send } from "./utils/TestApp.js"
 import { connect } from "./utils/webSocket.js"
@@ -150,6 +152,7 @@ const failing = HttpRouter.empty.pipe(
     Effect.failCause(Cause.parallel(Cause.die("s3cret"), Cause.fail(new Unknown({ secret: "s3cret" }))))
   ),
   HttpRouter.get("/response", Effect.die(HttpServerResponse.text("tea", { status: 418 }))),
+  HttpRouter.get("/response-5xx", Effect.die(HttpServerResponse.text("sorry", { status: 503 }))),
   HttpRouter.get("/respondable", Effect.die(new Teapot())),
   HttpRouter.get("/interrupted", Effect.interrupt),
   HttpRouter.get("/handler", Effect.fail(new HandlerFails())),
@@ -171,7 +174,14 @@ const app = HttpRouter.empty.pipe(
       contentLength: 100
     })
   ),
+  HttpRouter.get("/early", HttpServerResponse.stream(Stream.die(new Error("s3cret")))),
   HttpRouter.get("/short", HttpServerResponse.stream(Stream.make(bytes("part")), { contentLength: 100 })),
+  HttpRouter.get(
+    "/long",
+    HttpServerResponse.stream(Stream.make(bytes("part"), bytes("HTTP/1.1 200 OK\r\n\r\n")), { contentLength: 4 })
+  ),
+  HttpRouter.get("/empty", HttpServerResponse.stream(Stream.die(new Error("s3cret")), { status: 204 })),
+  HttpRouter.get("/zero", HttpServerResponse.stream(Stream.die(new Error("s3cret")), { contentLength: 0 })),
   HttpRouter.get(
     "/readable",
     Effect.sync(() =>
@@ -180,6 +190,14 @@ const app = HttpRouter.empty.pipe(
         throw new Error("s3cret")
       })()))
     )
+  ),
+  HttpRouter.get(
+    "/closed-early",
+    Effect.sync(() => {
+      const readable = new PassThrough()
+      readable.write("part", () => setImmediate(() => readable.destroy()))
+      return HttpServerResponse.raw(readable)
+    })
   ),
   HttpRouter.post(
     "/json",
@@ -277,6 +295,7 @@ const rows: ReadonlyArray<Row> = [
   { what: "a defect", init: { path: "/defect" }, sees: "500", ...loud },
   { what: "a failure and a defect at once", init: { path: "/parallel" }, sees: "500", ...loud },
   { what: "a response in the place of a defect", init: { path: "/response" }, sees: "418", ...quiet },
+  { what: "one that is the server's fault", init: { path: "/response-5xx" }, sees: "503", ...loud, served: quiet },
   { what: "a defect that knows its answer", init: { path: "/respondable" }, sees: "418", ...quiet },
   {
     what: "an interruption",
@@ -325,7 +344,12 @@ const rows: ReadonlyArray<Row> = [
   { what: "a stream, by a defect", init: { path: "/stream" }, sees: "200 cut", ...inBody },
   { what: "a stream, by a failure", init: { path: "/late" }, sees: "200 cut", ...inBody },
   { what: "a stream, that is too short", init: { path: "/short" }, sees: "200 cut", ...inBody },
+  { what: "a stream, that is too long", init: { path: "/long" }, sees: "200 cut", ...inBody },
+  { what: "a stream, before its first byte", init: { path: "/early" }, sees: "200 cut", ...inBody },
+  { what: "a stream, whose length is none", init: { path: "/zero" }, sees: "200 cut", ...inBody },
+  { what: "a stream, that is not sent", init: { path: "/empty" }, sees: "204", ...inBody },
   { what: "a stream of Node", init: { path: "/readable" }, sees: "200 cut", ...inBody },
+  { what: "a stream of Node, that is closed", init: { path: "/closed-early" }, sees: "200 cut", ...inBody },
   { what: "no route", init: { path: "/none" }, sees: "404", ...quiet },
   {
     what: "no route, by another method",
@@ -425,7 +449,9 @@ describe.each(places)("%s", (place, handles, serve) => {
       if (reply === "no answer") return
       assert.notInclude(JSON.stringify([reply.body, reply.fields]), "s3cret")
       assert.property(reply.fields, "x-request-id")
-      if (reply.status >= 400 && reply.status !== 418) assert.strictEqual(reply.type, "application/problem+json")
+      if (reply.status >= 400 && !["tea", "short and stout", "sorry"].includes(reply.body)) {
+        assert.strictEqual(reply.type, "application/problem+json")
+      }
     }))
 })
 
@@ -656,12 +682,44 @@ describe("handler", () => {
       assert.deepStrictEqual(seen.logged, [failed])
     }))
 
+  it.effect("answers what a response phase has refused without an answer", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const refusing = Middleware.make({ name: "Refusing", response: (draft) => draft.refuse({ _tag: "Lost" }) })
+      const reply = yield* Effect.provide(
+        send(
+          HttpServerResponse.text("x").pipe(Stack.make(
+            ServerErrors.middleware({ handler: () => HttpServerResponse.text("sorry", { status: 502 }) }),
+            refusing
+          ))
+        ),
+        seen.layer
+      )
+      assert.deepStrictEqual([reply.status, reply.body, seen.logged], [502, "sorry", [failed]])
+    }))
+
   it.effect("is not asked where there is an answer", () =>
     Effect.gen(function*() {
       const reply = yield* send(
         HttpException.conflict().pipe(ServerErrors.middleware({ handler: () => Effect.die("asked") }))
       )
       assert.strictEqual(reply.status, 409)
+    }))
+})
+
+describe("a debug page", () => {
+  it.effect("that fails leaves the constant, and both causes in the log", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const page: DebugPage.Service = { sees: () => true, render: () => Effect.dieMessage("no") }
+      const reply = yield* Effect.provide(
+        send(Effect.die("x").pipe(ServerErrors.middleware())),
+        Layer.merge(seen.layer, Layer.succeed(DebugPage.DebugPage, Option.some(page)))
+      )
+      yield* settled
+      assert.deepStrictEqual([reply.status, reply.headers["content-type"]], [500, "application/problem+json"])
+      assert.deepStrictEqual(seen.logged, [failed, "ERROR The debug page of ServerErrors failed +"])
+      assert.deepStrictEqual(seen.reported.map(({ part }) => part), ["request", "handler"])
     }))
 })
 
@@ -731,46 +789,154 @@ describe("places", () => {
 })
 
 describe("the span of the request", () => {
-  const ended = (path: string) =>
+  const ended = (path: string, make: (span: Tracer.Span) => Tracer.Span = (span) => span) =>
     Effect.gen(function*() {
       const exits: Array<Exit.Exit<unknown, unknown>> = []
       const tracer = Tracer.make({
         context: (f) => f(),
-        span: (name, parent, context, links, startTime, kind) => ({
-          _tag: "Span",
-          name,
-          parent,
-          context,
-          links,
-          kind,
-          spanId: name,
-          traceId: "t",
-          sampled: true,
-          attributes: new Map(),
-          status: { _tag: "Started", startTime },
-          attribute: () => {},
-          event: () => {},
-          addLinks: () => {},
-          end: (_, exit) => {
-            if (kind === "server") exits.push(exit)
-          }
-        })
+        span: (name, parent, context, links, startTime, kind) =>
+          make({
+            _tag: "Span",
+            name,
+            parent,
+            context,
+            links,
+            kind,
+            spanId: name,
+            traceId: "t",
+            sampled: true,
+            attributes: new Map(),
+            status: { _tag: "Started", startTime },
+            attribute: () => {},
+            event: () => {},
+            addLinks: () => {},
+            end: (_, exit) => {
+              if (kind === "server") exits.push(exit)
+            }
+          })
       })
       const port = yield* Effect.withTracer(Effect.provide(listen(Stack.serve(app, stack)), witness().layer), tracer)
-      yield* request(port, { path })
+      const reply = yield* answered(see(port, { path }))
       yield* settled
-      return exits
+      return [reply === "no answer" ? reply : reply.status, ...exits.map(how)]
     })
+  const how = (exit: Exit.Exit<unknown, unknown>) =>
+    Exit.isSuccess(exit) ? "well" : Cause.pretty(exit.cause).split("\n")[0]
 
-  it.scopedLive("ends with the cause of what was the server's fault", () =>
+  it.scopedLive.each([
+    ["/defect", 500, "TypeError: s3cret"],
+    ["/phase", 500, "Error: s3cret"],
+    ["/unsendable", 500, "TypeError: the response has a field \"x-a\" that cannot be sent, by its name or its value"],
+    ["/refuse", 503, "HttpException: 503 Service Unavailable"],
+    ["/stream", 200, "Error: s3cret"],
+    ["/conflict", 409, "well"],
+    ["/ok", 200, "well"]
+  ])(
+    "of %s, that is answered by %i, ends once: %s",
+    ([path, ...expected]) => Effect.map(ended(path as string), (seen) => assert.deepStrictEqual(seen, expected))
+  )
+
+  const frozen: ReadonlyArray<readonly [how: string, make: (span: Tracer.Span) => Tracer.Span]> = [
+    ["frozen", Object.freeze],
+    ["of a class that is frozen", (span) => Object.create(Object.freeze(span))]
+  ]
+  it.scopedLive.each(frozen)(
+    "%s: ends as it would",
+    ([, make]) => Effect.map(ended("/defect", make), (seen) => assert.deepStrictEqual(seen, [500, "well"]))
+  )
+
+  it.scopedLive("that throws at the cause ends as failed", () =>
+    Effect.map(
+      ended("/defect", (span) => ({
+        ...span,
+        end: (time, exit) => {
+          if (Exit.isFailure(exit) && Cause.pretty(exit.cause).includes("s3cret")) throw new RangeError("too deep")
+          span.end(time, exit)
+        }
+      })),
+      (seen) => assert.deepStrictEqual(seen, [500, "RangeError: too deep"])
+    ))
+})
+
+describe("an error that throws, whatever it is asked", () => {
+  const trap = (): never => {
+    throw new Error("trap")
+  }
+  const all = { get: trap, has: trap, getPrototypeOf: trap, ownKeys: trap, getOwnPropertyDescriptor: trap, set: trap }
+  const revoked = Proxy.revocable({}, {})
+  revoked.revoke()
+  const circular = new Error("circular")
+  circular.cause = circular
+  const hostile: ReadonlyArray<readonly [name: string, error: unknown]> = [
+    ["a proxy", new Proxy({}, all)],
+    ["a proxy that is revoked", revoked.proxy],
+    ...["_tag", "message", "name", "stack", "cause", "constructor", "toJSON"].map((key) =>
+      [key, Object.defineProperty(new Error("x"), key, { get: trap, enumerable: true })] as const
+    ),
+    ["a face that throws", Object.defineProperty({}, HttpServerRespondable.symbol, { get: trap })],
+    ["a face that is none", { [HttpServerRespondable.symbol]: () => Effect.succeed(undefined) }],
+    ["its own cause", circular],
+    ["a symbol", Symbol("x")]
+  ]
+  const guarded = Stack.make(ServerErrors.middleware(), RequestId.middleware())
+  it.effect.each(hostile)("%s", ([, error]) =>
     Effect.gen(function*() {
-      const [exit] = yield* ended("/defect")
-      assert.match(Exit.isFailure(exit!) ? Cause.pretty(exit.cause) : "", /^TypeError: s3cret/)
+      for (const cause of [Cause.fail(error), Cause.die(error), Cause.parallel(Cause.fail(error), Cause.die(error))]) {
+        const parts: Array<string> = []
+        const levels: Array<string> = []
+        const reply = yield* Effect.provide(
+          send(Effect.failCause(cause).pipe(guarded)),
+          Layer.merge(
+            Logger.replace(Logger.defaultLogger, Logger.make(({ logLevel }) => void levels.push(logLevel.label))),
+            ErrorReporter.layer(({ part }) => Effect.sync(() => parts.push(part)))
+          )
+        )
+        yield* settled
+        assert.deepStrictEqual([reply.status, reply.headers["content-type"]], [500, "application/problem+json"])
+        assert.property(reply.headers, "x-request-id")
+        assert.deepStrictEqual(parts, ["request"])
+        // and by another logger, if one has failed
+        assert.include(levels, "ERROR")
+      }
     }))
-  it.scopedLive("and well, where that was answered", () =>
+})
+
+describe("a logger that throws", () => {
+  const throwing = Logger.make(() => {
+    throw new Error("logger")
+  })
+  it.scopedLive.each([
+    ["/ok", "200", []],
+    ["/defect", "500", ["request"]],
+    ["/phase", "500", ["response"]],
+    ["/interrupted", "503", []],
+    ["/stream", "200 cut", ["body"]],
+    ["/readable", "200 cut", ["body"]]
+  ])("%s is %s all the same", ([path, sees, parts]) =>
     Effect.gen(function*() {
-      const [exit] = yield* ended("/conflict")
-      assert.isTrue(Exit.isSuccess(exit!))
+      const seen = witness()
+      const port = yield* Effect.provide(
+        listen(Stack.serve(app, stack)),
+        Layer.merge(seen.layer, Logger.add(throwing))
+      )
+      const reply = yield* answered(see(port, { path: path as string }))
+      yield* settled
+      assert.strictEqual(reply === "no answer" ? reply : `${reply.status}${reply.whole ? "" : " cut"}`, sees)
+      assert.deepStrictEqual(seen.reported.map(({ part }) => part), parts)
+    }))
+
+  it.effect("at a cause is told of in its place", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const picky = Logger.make(({ cause, message }) => {
+        if (Cause.pretty(cause).startsWith("Error: boom")) throw new RangeError("too deep")
+        lines.push(`${message} ${Cause.pretty(cause).split("\n")[0]}`)
+      })
+      yield* Effect.provide(
+        send(Effect.die(new Error("boom")).pipe(ServerErrors.middleware())),
+        Logger.replace(Logger.defaultLogger, picky)
+      )
+      assert.deepStrictEqual(lines, ["A request failed, and a logger failed at its cause RangeError: too deep"])
     }))
 })
 
@@ -789,6 +955,95 @@ describe("a body that fails", () => {
         false
       ])
     }))
+
+  /** All that comes on one connection, until the server closes it. */
+  const converse = (port: number, paths: ReadonlyArray<string>): Effect.Effect<string> =>
+    Effect.async((resume) => {
+      const socket = Net.connect(port, "127.0.0.1")
+      let heard = ""
+      socket.on("data", (chunk) => heard += chunk.toString("latin1"))
+      socket.on("error", () => {})
+      socket.on("close", () => resume(Effect.succeed(heard)))
+      for (const path of paths) socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)
+      return Effect.sync(() => socket.destroy())
+    })
+
+  it.scopedLive.each(["/stream", "/short", "/long", "/early"])(
+    "%s: nothing of the next response of its connection is in it",
+    (path) =>
+      Effect.gen(function*() {
+        const large = HttpRouter.get("/large", HttpServerResponse.text("next".repeat(100)))
+        const port = yield* Effect.provide(listen(Stack.serve(large(app), stack)), witness().layer)
+        const heard = yield* answered(converse(port, [path, "/large"]))
+        assert.match(heard, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n(?:4\r\n)?(?:part)?(?:\r\n)?$/)
+        assert.strictEqual(heard.split("HTTP/1.1").length, 2)
+      })
+  )
+
+  it.scopedLive("waits for the responses before it on its connection", () =>
+    Effect.gen(function*() {
+      const [failed, ended] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+      const seen = witness(() => Deferred.succeed(failed, undefined))
+      const slow = HttpRouter.get("/slow", Effect.as(Deferred.await(failed), HttpServerResponse.text("slow")))
+      const finalized = Middleware.make({
+        name: "Sent",
+        response: (draft, { request }) => {
+          if (request.url === "/stream") draft.onSent(() => Deferred.unsafeDone(ended, Exit.void))
+        }
+      })
+      const port = yield* Effect.provide(
+        listen(Stack.serve(slow(app), Stack.make(ServerErrors.middleware(), finalized, WebSocket.middleware()))),
+        seen.layer
+      )
+      const heard = yield* answered(converse(port, ["/slow", "/stream", "/ok"]))
+      yield* answered(Deferred.await(ended))
+      assert.match(heard, /\r\n\r\nslowHTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n4\r\npart\r\n$/)
+    }))
+
+  it.scopedLive("and ends where its connection is lost while it waits", () =>
+    Effect.gen(function*() {
+      const [failed, closed] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+      const seen = witness(() => Deferred.succeed(failed, undefined))
+      const routes = HttpRouter.empty.pipe(
+        HttpRouter.get("/slow", Effect.never),
+        HttpRouter.get(
+          "/fails",
+          Effect.as(
+            Effect.addFinalizer(() => Deferred.succeed(closed, undefined)),
+            HttpServerResponse.stream(Stream.die(new Error("s3cret")))
+          )
+        )
+      )
+      const port = yield* Effect.provide(
+        listen(Stack.serve(routes, Stack.make(ServerErrors.middleware()))),
+        seen.layer
+      )
+      const client = yield* Effect.fork(converse(port, ["/slow", "/fails"]))
+      yield* answered(Deferred.await(failed))
+      yield* Fiber.interrupt(client)
+      yield* answered(Deferred.await(closed))
+    }))
+
+  it.scopedLive.each(["HEAD", "GET"])(
+    "of Node is closed where it is not sent (%s)",
+    (method) =>
+      Effect.gen(function*() {
+        const readable = new Readable({ read: () => {} })
+        const throws = Middleware.make({
+          name: "Throws",
+          response: () => {
+            if (method === "GET") throw new Error("s3cret")
+          }
+        })
+        const port = yield* Effect.provide(
+          listen(Stack.serve(HttpServerResponse.raw(readable), Stack.make(ServerErrors.middleware(), throws))),
+          witness().layer
+        )
+        const reply = yield* answered(see(port, { method }))
+        assert.strictEqual(reply === "no answer" ? reply : reply.status, method === "GET" ? 500 : 200)
+        assert.isTrue(readable.destroyed)
+      })
+  )
 
   it.scopedLive("in a web handler fails the body that the client reads", () =>
     Effect.gen(function*() {

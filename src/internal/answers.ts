@@ -48,10 +48,13 @@ export const answerOf = (failed: Failed): Answer | undefined => {
 
 /** What throws while platform renders it leaves the client without an answer; as a defect of ours it is a 500. */
 const render = (face: Effect.Effect<HttpServerResponse.HttpServerResponse, unknown>): Answer =>
-  HttpServerResponse.isServerResponse(face) ? face : Effect.catchAllCause(
-    face,
-    (cause) => Effect.die(new Error("A failure could not be rendered", { cause: Cause.squash(cause) }))
-  )
+  HttpServerResponse.isServerResponse(face) ? face : Effect.matchCauseEffect(face, {
+    onFailure: (cause) => unrenderable(Cause.squash(cause)),
+    onSuccess: (response) =>
+      HttpServerResponse.isServerResponse(response) ? Effect.succeed(response) : unrenderable(response)
+  })
+
+const unrenderable = (cause: unknown) => Effect.die(new Error("A failure could not be rendered", { cause }))
 
 const constants = new Map<number, HttpServerResponse.HttpServerResponse>()
 /** The problem of a status. */

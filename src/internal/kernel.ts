@@ -51,8 +51,8 @@ import type {
 } from "../Middleware.js"
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
-import { cutOff, hasFailed, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
-import { report } from "./report.js"
+import { cutOff, discard, failureOf, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
+import { quietly, report } from "./report.js"
 import { allowed, inherit, isInApi } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
@@ -613,9 +613,18 @@ const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedA
 /** Whether a cause says nothing that the one further in did not: a wrapper may have built it anew. */
 const isOf = (inner: Cause.Cause<unknown> | undefined, cause: Cause.Cause<unknown>) => {
   if (inner === undefined || inner === cause) return inner === cause
-  const known = errorsOf(inner)
+  const known = new Set(errorsOf(inner))
   const errors = errorsOf(cause)
-  return errors.length > 0 ? errors.every((error) => known.some((one) => Equal.equals(one, error))) : known.length === 0
+  if (errors.length === 0) return known.size === 0
+  // most are the same objects, and of thousands not each has to be compared with each
+  return errors.every((error) => known.has(error) || [...known].some((one) => areEqual(one, error)))
+}
+const areEqual = (a: unknown, b: unknown): boolean => {
+  try {
+    return Equal.equals(a, b)
+  } catch {
+    return false
+  }
 }
 const errorsOf = (cause: Cause.Cause<unknown>) => [...Cause.failures(cause), ...Cause.defects(cause)]
 
@@ -728,14 +737,17 @@ export const guard = <const Name extends string, R>(
     Effect.withFiberRuntime((fiber) => {
       const run = nearest(fiber)!
       outermost(run).guard ??= (unanswered) => answer(unanswered, run) as Effect.Effect<Response>
-      const onCause = (cause: Cause.Cause<unknown>): ErasedApp => {
+      const unanswered = (cause: Cause.Cause<unknown>) => unansweredAt(failedIn(run, cause), cause, "request")
+      const decline = (cause: Cause.Cause<unknown>): ErasedApp => {
+        const failed = unanswered(cause)
+        return Effect.zipRight(tell(failed), answer(failed, run)) as ErasedApp
+      }
+      const tell = (unanswered: Unanswered) => {
+        failSpan(run.span, unanswered.cause)
+        return report("A request failed", unanswered)
+      }
+      const settle = (cause: Cause.Cause<unknown>): ErasedApp => {
         const request = requestOf(fiber)
-        const at = innermost(run)
-        const unanswered = (cause: Cause.Cause<unknown>): Unanswered => unansweredAt(at, cause, "request")
-        const tell = (unanswered: Unanswered) => {
-          failSpan(run.span, unanswered.cause)
-          return report("A request failed", unanswered)
-        }
         const [sent, rest] = withoutResponse(cause)
         if (isAnswered(request)) {
           const late = Effect.zipRight(told ? Effect.void : tooLate(name), Effect.failCause(cause))
@@ -743,12 +755,15 @@ export const guard = <const Name extends string, R>(
           const isFault = sent !== undefined && sent.status >= 500 && !Cause.isInterruptedOnly(rest)
           return isFault ? Effect.zipRight(tell(unanswered(rest)), late) : late
         }
-        if (sent !== undefined) return sent
+        if (sent !== undefined) {
+          const failed = Cause.isEmpty(rest) ? cause : rest
+          return sent.status < 500 || Cause.isInterruptedOnly(failed) ? sent : Effect.as(tell(unanswered(failed)), sent)
+        }
         if (Cause.isInterruptedOnly(cause)) {
           // a WebSocket has been told by its close code
           return isAbort(cause) || isUpgraded(request)
             ? clientClosedRequest
-            : Effect.as(Effect.logWarning("A request was interrupted"), unavailable)
+            : Effect.as(quietly(Effect.logWarning("A request was interrupted")), unavailable)
         }
         const failure = Cause.failureOption(cause)
         const defect = failure._tag === "None"
@@ -759,14 +774,21 @@ export const guard = <const Name extends string, R>(
           (defect && typeof error === "object" && error !== null ? ownFace(error) : undefined)
         // the errors of its endpoints an `HttpApi` encodes outside of us
         if (known === undefined && !defect && inApi()) return Effect.failCause(cause)
-        const decline = (cause: Cause.Cause<unknown>) => {
-          const failed = unanswered(cause)
-          return Effect.zipRight(tell(failed), answer(failed, run)) as ErasedApp
-        }
         return known === undefined ? decline(cause) : Effect.matchCauseEffect(known, {
           onFailure: decline,
-          onSuccess: (response) => response.status < 500 ? response : Effect.as(tell(unanswered(cause)), response)
+          onSuccess: (response) => {
+            if (!HttpServerResponse.isServerResponse(response)) return decline(cause)
+            return response.status < 500 ? response : Effect.as(tell(unanswered(cause)), response)
+          }
         })
+      }
+      const onCause = (cause: Cause.Cause<unknown>): ErasedApp => {
+        try {
+          return settle(cause)
+        } catch {
+          // an error may throw whatever it is asked
+          return isAnswered(requestOf(fiber)) ? Effect.failCause(cause) : decline(cause)
+        }
       }
       return Effect.catchAllCause(prepare(app, run), onCause)
     })
@@ -835,11 +857,21 @@ const withoutResponse = (cause: Cause.Cause<unknown>): readonly [Response | unde
 const failSpan = (span: Tracer.Span | undefined, cause: Cause.Cause<unknown>) => {
   if (span?.kind !== "server") return
   const end = span.end.bind(span)
-  span.end = (time, exit) => end(time, Exit.isSuccess(exit) ? Exit.failCause(cause) : exit)
+  // a tracer may freeze what it makes
+  Reflect.set(span, "end", (time: bigint, exit: Exit.Exit<unknown, unknown>) => {
+    try {
+      end(time, Exit.isSuccess(exit) ? Exit.failCause(cause) : exit)
+    } catch (defect) {
+      // it has read the cause, and an error may throw whatever it is asked
+      end(time, Exit.die(defect))
+    }
+  })
 }
 
 const outermost = (run: ExchangeImpl): ExchangeImpl => run.parent === undefined ? run : outermost(run.parent)
-const innermost = (run: ExchangeImpl): ExchangeImpl => run.child === undefined ? run : innermost(run.child)
+/** The run furthest in that a failure has come from: one that was tried again has failed with another. */
+const failedIn = (run: ExchangeImpl, cause: Cause.Cause<unknown>): ExchangeImpl =>
+  run.child !== undefined && isOf(run.child.passed, cause) ? failedIn(run.child, cause) : run
 
 const unansweredAt = (
   run: ExchangeImpl,
@@ -873,11 +905,11 @@ const membersOf = (innermost: ExchangeImpl, failed: string | undefined): Readonl
 }
 
 const tooLate = (name: string) =>
-  Effect.logError(
+  quietly(Effect.logError(
     `${name} cannot handle failures here: the response has left before the middleware sees the failure, since ` +
       "the stack was given to HttpServer.serve, HttpApiBuilder.serve, HttpLayerRouter.serve or toWebHandler. " +
       "Write `app.pipe(stack, HttpServer.serve())` or `Stack.serve(app, stack)`."
-  )
+  ))
 
 // --- outward ---------------------------------------------------------------------------------------------------------
 
@@ -1023,6 +1055,7 @@ export const flush = (
   const { guard } = outermost(exchange)
   const failed = (cause: Cause.Cause<unknown>, at = exchange, by?: string) => {
     const unanswered = unansweredAt(at, cause, "response", by)
+    if (guard !== undefined) failSpan(outermost(exchange).span, cause)
     return Effect.map(
       Effect.zipRight(
         report(
@@ -1031,7 +1064,10 @@ export const flush = (
         ),
         guard === undefined ? Effect.succeed(internalServerError) : guard(unanswered, exchange)
       ),
-      (response) => draft.fallBack(response)
+      (response) => {
+        discard(draft.body)
+        draft.fallBack(response)
+      }
     )
   }
   const go = (): Effect.Effect<void, never, unknown> | undefined => {
@@ -1062,12 +1098,19 @@ export const flush = (
     owner.refused(phase.name, error)
     const cause = Cause.fail(error)
     return Effect.suspend(() => HttpServerRespondable.toResponseOrElse(error, internalServerError)).pipe(
-      Effect.tap(({ status }) =>
-        guard === undefined || status < 500
-          ? Effect.void
-          : report("A request failed", unansweredAt(owner, cause, "response", phase.name))
-      ),
-      Effect.map((response) => draft.replace(response)),
+      Effect.flatMap((response) => {
+        if (guard === undefined || response.status < 500) return Effect.succeed(response)
+        const unanswered = unansweredAt(owner, cause, "response", phase.name)
+        failSpan(outermost(exchange).span, cause)
+        return Effect.zipRight(
+          report("A request failed", unanswered),
+          response === internalServerError ? guard(unanswered, exchange) : Effect.succeed(response)
+        )
+      }),
+      Effect.map((response) => {
+        discard(draft.body)
+        draft.replace(response)
+      }),
       Effect.catchAllCause((cause) => failed(cause, owner, phase.name))
     )
   }
@@ -1123,8 +1166,7 @@ const watch = (
   }
   const node = nodeResponse(request)
   const known = bytesOf(request, response)
-  const { body } = response
-  const streams = body._tag === "Stream" && known !== 0
+  const { body, headers } = response
   let [counted, failed] = [0, false]
   if (node === undefined) {
     tell({ status: response.status, bytes: known, aborted: false, failed: false })
@@ -1136,31 +1178,42 @@ const watch = (
     // a handler may have answered on Node's response, and another response than this may be sent in the end
     const isOurs = node.writableEnded ? () => false : () => node.statusCode === response.status
     whenDone(request, node, (lost) => {
-      const short = streams && !lost && !failed && counted < (body.contentLength ?? 0)
-      const broken = hasFailed(node)
-      if (short) exchange.fork(told(Cause.die(new RangeError("The body is shorter than its Content-Length")), "body"))
-      else if (broken && !failed) exchange.fork(told(Cause.die(node.errored), "body"))
-      // the client waits for the rest
-      if (short) cutOff(request, node, () => {})
-      failed ||= short || broken
+      const broken = failed ? undefined : failureOf(node, body)
+      if (broken !== undefined) exchange.fork(told(Cause.die(broken), "body"))
+      failed ||= broken !== undefined
       const aborted = lost || failed
-      const bytes = streams ? counted : !node.headersSent ? 0 : aborted || !isOurs() ? undefined : known
+      const counts = body._tag === "Stream" && known !== 0
+      const bytes = counts ? counted : !node.headersSent ? 0 : aborted || !isOurs() ? undefined : known
       // of a client that did not wait there is no status but the one it was to have
       tell({ status: node.headersSent || !lost ? node.statusCode : response.status, bytes, aborted, failed })
     })
   }
-  if (!streams) return response
+  if (request.method === "HEAD") discard(body)
+  if (body._tag !== "Stream" || request.method === "HEAD") return response
+  // platform runs one too that has no place in the response, as in a 204: then there is nothing to cut
+  const hasContent = known !== 0
+  const length = Number(hasContent ? headers["content-length"] ?? Number.NaN : Number.NaN)
   const tallied = Stream.map(body.stream, (bytes) => {
+    // what is too much would be read as the next response
+    if (counted + bytes.length > length) throw new RangeError("The body is longer than its Content-Length")
     counted += bytes.length
     return bytes
   })
-  const watched = Stream.onError(tallied, (cause) => {
+  const whole = Number.isNaN(length) ? tallied : Stream.concat(
+    tallied,
+    // the client would wait for the rest
+    Stream.suspend(() =>
+      counted < length ? Stream.die(new RangeError("The body is shorter than its Content-Length")) : Stream.empty
+    )
+  )
+  const watched = Stream.onError(whole, (cause) => {
     // a client that leaves interrupts it
-    failed = !Cause.isInterruptedOnly(cause)
-    const cut = node === undefined
+    const isFault = !Cause.isInterruptedOnly(cause)
+    failed = isFault && hasContent
+    const cut = node === undefined || !hasContent
       ? Effect.void
       : Effect.async<void>((resume) => cutOff(request, node, () => resume(Effect.void)))
-    return failed ? Effect.zipRight(told(cause, "body"), cut) : cut
+    return isFault ? Effect.zipRight(told(cause, "body"), cut) : cut
   })
   // a clone, as a draft makes it
   return Object.assign(Object.create(Object.getPrototypeOf(response)), response, {
@@ -1172,7 +1225,9 @@ const watch = (
 const bytesOf = (request: HttpServerRequest.HttpServerRequest, response: Response): number | undefined => {
   const { body, headers, status } = response
   if (request.method === "HEAD" || status === 204 || status === 304 || body._tag === "Empty") return 0
-  const length = body.contentLength ?? (body._tag === "Raw" ? Number(headers["content-length"]) : Number.NaN)
+  // of a stream the field says it: platform sends none for a length of 0
+  const known = body._tag === "Stream" ? undefined : body.contentLength
+  const length = known ?? Number(headers["content-length"] ?? Number.NaN)
   return Number.isNaN(length) ? undefined : length
 }
 

@@ -1,3 +1,5 @@
+import type { HttpBody } from "@effect/platform/HttpBody"
+
 /** What Node's response tells of its own end; test/platform-facts.test.ts and test/exchange.test.ts hold it to that. */
 export interface NodeResponse {
   readonly statusCode: number
@@ -12,6 +14,8 @@ export interface NodeResponse {
   readonly stream?: { readonly aborted: boolean; readonly close: (code: number) => void } | undefined
   readonly once: (event: "close", f: () => void) => void
   readonly prependOnceListener: (event: "finish", f: () => void) => void
+  /** `f` runs when it has gone to the system. */
+  readonly write: (text: string, f: () => void) => void
 }
 
 interface Connection {
@@ -19,8 +23,6 @@ interface Connection {
   readonly listeners: (event: "error") => ReadonlyArray<unknown>
   readonly on: (event: "error", f: () => void) => void
   readonly destroy: () => void
-  /** `f` runs too where the connection is lost. */
-  readonly write: (text: string, f: () => void) => void
   readonly once: (event: "close", f: () => void) => void
 }
 
@@ -55,26 +57,59 @@ export const isUpgraded = (request: Request): boolean => {
     typeof request.response === "function"
 }
 
-/** Whether what the body is read from has failed; a client that leaves ends it with one of these. */
-export const hasFailed = ({ errored }: NodeResponse): boolean =>
-  errored !== null && errored !== undefined && errored.name !== "AbortError" &&
-  errored.code !== "ERR_STREAM_PREMATURE_CLOSE" && errored.code !== "ECONNRESET" && errored.code !== "EPIPE"
+/** A stream of Node, as a body. */
+interface Readable {
+  readonly destroyed: boolean
+  readonly readableEnded: boolean
+  readonly errored: unknown
+  readonly destroy: () => void
+}
+
+const readableOf = (body: HttpBody): Readable | undefined => {
+  const readable = body._tag === "Raw" ? body.body : undefined
+  return typeof readable === "object" && readable !== null && "readableEnded" in readable
+    ? readable as Readable
+    : undefined
+}
+
+/** What the body is read from has failed with; a client that leaves ends it with one of these codes. */
+export const failureOf = ({ errored }: NodeResponse, body: HttpBody): unknown => {
+  if (errored === null || errored === undefined) return undefined
+  const { code, name } = errored
+  if (code === "ERR_STREAM_PREMATURE_CLOSE") {
+    const readable = readableOf(body)
+    // one that is left is given an error of Node's: this one has been closed from its own end
+    return readable?.destroyed === true && !readable.readableEnded && readable.errored === null ? errored : undefined
+  }
+  return name === "AbortError" || code === "ECONNRESET" || code === "EPIPE" ? undefined : errored
+}
+
+/** Closes a body that nobody will read: a file would stay open, and an error that nobody hears end the process. */
+export const discard = (body: HttpBody): void => readableOf(body)?.destroy()
 
 /**
  * Ends a response so that the client can tell that it is not whole: by its connection, in HTTP/2 by its stream. What has
- * been written goes out before; `f` runs then, and before that nothing more may be written.
+ * been written goes out before, behind the responses to earlier requests; `f` runs then, and before that nothing more may
+ * be written.
  */
-export const cutOff = ({ source }: Request, { stream }: NodeResponse, f: () => void): void => {
-  if (stream !== undefined) {
+export const cutOff = ({ source }: Request, node: NodeResponse, f: () => void): void => {
+  if (node.stream !== undefined) {
     // INTERNAL_ERROR
-    stream.close(2)
+    node.stream.close(2)
     return f()
   }
   const { socket } = source as { readonly socket: Connection }
-  socket.write("", () => {
+  if (socket.destroyed || node.writableEnded) return f()
+  const queue = queueOf(socket)
+  const end = () => {
+    if (!queue.delete(end)) return
     socket.destroy()
     f()
-  })
+  }
+  // Node forgets what waits for its turn where the connection is lost
+  queue.add(end)
+  // sends the header too, if nothing has: what was closed without a byte a client may ask for again
+  node.write("", end)
 }
 
 /**
@@ -114,7 +149,7 @@ const queueOf = (connection: Connection): Set<() => void> => {
   const queue = new Set<() => void>()
   queues.set(connection, queue)
   connection.once("close", () => {
-    for (const closed of queue) closed()
+    for (const closed of [...queue]) closed()
   })
   return queue
 }
