@@ -148,6 +148,10 @@ const failing = HttpRouter.empty.pipe(
     })
   ),
   HttpRouter.get(
+    "/beside",
+    Effect.failCause(Cause.parallel(Cause.fail(HttpException.conflict()), Cause.die("s3cret")))
+  ),
+  HttpRouter.get(
     "/parallel",
     Effect.failCause(Cause.parallel(Cause.die("s3cret"), Cause.fail(new Unknown({ secret: "s3cret" }))))
   ),
@@ -294,6 +298,13 @@ const rows: ReadonlyArray<Row> = [
   { what: "a failure that is no object", init: { path: "/string" }, sees: "500", ...loud },
   { what: "a defect", init: { path: "/defect" }, sees: "500", ...loud },
   { what: "a failure and a defect at once", init: { path: "/parallel" }, sees: "500", ...loud },
+  {
+    what: "a defect beside a failure that knows its answer",
+    init: { path: "/beside" },
+    sees: "409",
+    ...loud,
+    served: { sees: "500" }
+  },
   { what: "a response in the place of a defect", init: { path: "/response" }, sees: "418", ...quiet },
   { what: "one that is the server's fault", init: { path: "/response-5xx" }, sees: "503", ...loud, served: quiet },
   { what: "a defect that knows its answer", init: { path: "/respondable" }, sees: "418", ...quiet },

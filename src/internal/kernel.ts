@@ -778,7 +778,9 @@ export const guard = <const Name extends string, R>(
           onFailure: decline,
           onSuccess: (response) => {
             if (!HttpServerResponse.isServerResponse(response)) return decline(cause)
-            return response.status < 500 ? response : Effect.as(tell(unanswered(cause)), response)
+            // a defect beside a failure that has an answer is somebody's mistake all the same
+            const expected = response.status < 500 && (defect || Chunk.isEmpty(Cause.defects(cause)))
+            return expected ? response : Effect.as(tell(unanswered(cause)), response)
           }
         })
       }
