@@ -221,7 +221,7 @@ type SourceMapping = (site: Site) => Original | undefined
 const mapOf = async (path: string, text: string, read: Reading<string>): Promise<SourceMapping | undefined> => {
   const comment = text.lastIndexOf("//# sourceMappingURL=")
   const url = text.slice(comment + 21).trim()
-  if (comment === -1 || /\s/.test(url)) return undefined
+  if (comment === -1) return undefined
   const { SourceMap } = await import("node:module")
   const { pathToFileURL } = await import("node:url")
   const inline = /^data:application\/json[^,]*?(;base64)?,(.*)$/.exec(url)

@@ -361,6 +361,21 @@ describe("source maps", () => {
     const [frame] = await framesOf(errorAt(`fail (${file}:2:11)`))
     assert.strictEqual(frame?.file, file)
   })
+  it("of what the compiler has added leads nowhere, and an absolute source is under no root", async () => {
+    const { outputText } = compile({ sourceMap: true })
+    const file = write("added/fail.js", outputText)
+    const mapped = async (map: object) => {
+      write("added/fail.js.map", JSON.stringify({ version: 3, ...map }))
+      const [frame] = await framesOf(errorAt(`fail (${file}:1:1)`))
+      return [frame?.file, frame?.line]
+    }
+    assert.deepStrictEqual(await mapped({ sources: ["a.ts"], mappings: "A,CAAA" }), [file, 1])
+    assert.deepStrictEqual(await mapped({ sourceRoot: "/root", sources: ["/a.ts"], mappings: "AAAA" }), ["/a.ts", 1])
+    assert.deepStrictEqual(await mapped({ sourceRoot: "/root", sources: ["a.ts"], mappings: "AAAA" }), [
+      "/root/a.ts",
+      1
+    ])
+  })
   it("of a bundler, which names its sources by a scheme", async () => {
     const { outputText, sourceMapText } = compile({ sourceMap: true, inlineSources: true })
     const map = JSON.parse(sourceMapText!) as { sources: Array<string> }
