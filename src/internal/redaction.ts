@@ -34,7 +34,7 @@ const itemLimit = 50
 
 /** A name is secret with one of these anywhere in it: `dbpassword`, `XSRF-TOKEN`. */
 const anywhere =
-  /authori[sz]ation|authentication|cookie|passw|passphrase|passcode|pwd|secret|token|key(?!board|word)|credential|signature|jwt|[cx]srf|sess(?:ion)?_?id|bearer|connection_?string/i
+  /authori[sz]ation|authentication|cookie|pass(?:w|phrase|code)|pwd|secret|token|key(?!board|word)|credential|signature|jwt|[cx]srf|sess(?:ion)?_?id|bearer|connection_?string/i
 /** And with one of these as a word: neither `author`, `obsession` nor `shipping`. */
 const asWord = /(?<![a-z])(?:o?authn?|sessions?|sid|pass|pw|pin|t?otp|cvv|cvc|ssn|sig|hmac|salt|pem)(?![a-z])/i
 

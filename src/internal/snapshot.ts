@@ -281,12 +281,8 @@ const headOf = (error: unknown, redact: Redactor): Pick<ErrorNode, "name" | "mes
 }
 
 const spanKey = Symbol.for("effect/SpanAnnotation")
-const originalKey = Symbol.for("effect/OriginalAnnotation")
 const causeKey = Symbol.for("effect/Cause")
 const isCause = (value: unknown): value is Cause.Cause<unknown> => isObject(value) && causeKey in value
-
-/** The error without the span that Effect has put around it. */
-const originalOf = (error: unknown): unknown => ask(error, originalKey) ?? error
 
 /** The names of the spans around an error, innermost first, and where they were opened. */
 const spansAround = (error: unknown, { locate }: Facts) => {
@@ -312,15 +308,14 @@ const causeOf = (facts: Facts, redact: Redactor): Promise<CauseNode> => {
   // of all errors of the request
   let drawn = 0
 
-  const errorNode = async (thrown: unknown, above: ReadonlyArray<unknown>): Promise<ErrorNode> => {
+  const errorNode = async (error: unknown, above: ReadonlyArray<unknown>): Promise<ErrorNode> => {
     drawn++
-    const error = originalOf(thrown)
-    const { names, sites } = spansAround(thrown, facts)
+    const { names, sites } = spansAround(error, facts)
     const frames = await framesOf(textIn(error, "stack"), textIn(error, "message"), sites)
     const inside = [...above, error]
     const causes: Array<ErrorNode> = []
     for (const caused of attempt(() => causesOf(error, isResponse), [])) {
-      if (drawn >= mostErrors || inside.length >= deepest || inside.includes(originalOf(caused))) continue
+      if (drawn >= mostErrors || inside.length >= deepest || inside.includes(caused)) continue
       causes.push(await errorNode(caused, inside))
     }
     return {

@@ -186,12 +186,13 @@ interface Original extends Site {
   readonly content?: string | undefined
 }
 
+/** Programs and source maps, and none of another machine: `\\host\x.ts`. */
+const readable = /^(?:[A-Za-z]:)?[/\\](?![/\\]).*\.(?:[cm]?[jt]sx?|map)$/i
+
 const filesReader = () => {
-  const read = once(readText)
-  /** Programs alone, and none of another machine: `\\host\x.ts`. */
-  const source: Reading<string> = async (path) =>
-    /^(?:[A-Za-z]:)?[/\\](?![/\\]).*\.[cm]?[jt]sx?$/i.test(path) ? read(path) : undefined
-  const mapping = once(async (path) => mapOf(path, await source(path) ?? "", read))
+  const known = once(readText)
+  const source: Reading<string> = async (path) => readable.test(path) ? known(path) : undefined
+  const mapping = once(async (path) => mapOf(path, await source(path) ?? "", source))
 
   /** Where the compiler had it from; the same for what no compiler has written. */
   const original = async (site: Site): Promise<Original> => {
@@ -207,15 +208,12 @@ const filesReader = () => {
 
 const readText: Reading<string> = async (path) => {
   const fs = await import("node:fs/promises")
-  // a device or a pipe could be waited for without end: it is looked at before it is opened
-  const stat = await fs.stat(path)
   // `x.ts` may be a link to what is no program
   const real = await fs.realpath(path)
-  if (
-    !stat.isFile() || !/\.(?:[cm]?[jt]sx?|map)$/i.test(real) ||
-    stat.size > (path.endsWith(".map") ? mostMapBytes : mostBytes)
-  ) return undefined
-  return fs.readFile(path, "utf8")
+  // a pipe could be waited for without end: it is looked at before it is opened
+  const stat = await fs.stat(real)
+  const limit = real.endsWith(".map") ? mostMapBytes : mostBytes
+  return readable.test(real) && stat.isFile() && stat.size <= limit ? fs.readFile(real, "utf8") : undefined
 }
 
 type SourceMapping = (site: Site) => Original | undefined
@@ -223,13 +221,13 @@ type SourceMapping = (site: Site) => Original | undefined
 const mapOf = async (path: string, text: string, read: Reading<string>): Promise<SourceMapping | undefined> => {
   const comment = text.lastIndexOf("//# sourceMappingURL=")
   const url = text.slice(comment + 21).trim()
-  if (comment === -1 || /\s/.test(url)) return undefined
+  if (comment === -1) return undefined
   const { SourceMap } = await import("node:module")
   const { pathToFileURL } = await import("node:url")
   const inline = /^data:application\/json[^,]*?(;base64)?,(.*)$/.exec(url)
   const file = inline === null ? pathOf(new URL(url, pathToFileURL(path)).href) ?? "" : path
   const json = inline === null
-    ? await read(/^(?!\/\/).*\.map$/.test(file) ? file : "")
+    ? await read(file)
     : inline[1] === undefined
     ? decodeURIComponent(inline[2]!)
     : Buffer.from(inline[2]!, "base64").toString()
@@ -241,8 +239,9 @@ const mapOf = async (path: string, text: string, read: Reading<string>): Promise
 
   return (site) => {
     const entry = map.findEntry(site.line - 1, site.column - 1)
-    const source = "originalSource" in entry ? entry.originalSource : undefined
-    if (source === undefined || !("originalSource" in entry)) return undefined
+    // there is none of what the compiler has added
+    if (!("originalSource" in entry) || entry.originalSource === undefined) return undefined
+    const { originalColumn, originalLine, originalSource: source } = entry
     const original = isAbsolute(source) ? source : pathOf(new URL(root + source, pathToFileURL(file)).href)
     if (original === undefined) return undefined
     const content: unknown = Array.isArray(sources) && Array.isArray(sourcesContent)
@@ -251,8 +250,8 @@ const mapOf = async (path: string, text: string, read: Reading<string>): Promise
     return {
       function: site.function,
       file: original,
-      line: entry.originalLine + 1,
-      column: entry.originalColumn + 1,
+      line: originalLine + 1,
+      column: originalColumn + 1,
       content: typeof content === "string" ? content : undefined
     }
   }

@@ -18,7 +18,7 @@ describe("names", () => {
     "authorization Proxy-Authorization cookie Set-Cookie password dbPassword DB_PASSWORD userpasswd newPassphrase secret " +
     "clientSecret token accessToken X-CSRF-Token XSRF-TOKEN key apiKey API_KEY apikey X-API-Key signingkey keys session " +
     "sessionId PHPSESSID JSESSIONID connect.sid sid credentials signature x-hub-signature-256 auth x-auth-user oauth2 " +
-    "authentication jwt user[password] privateKey pwd pass db_pass dbPass pin otp cvv ssn keystore app/Session"
+    "authentication jwt user[password] privateKey pwd pass db_pass dbPass pin otp cvv ssn salt passcode keystore app/Session"
   const open = "keyboard keyword author authority :authority authored bypass passenger compass shipping spinning " +
     "name id host user-agent content-type possession obsessed hotel sidebar inside signal design opinion compassion"
   it.each(secret.split(" "))("%s is", (name) => assert.isTrue(isSecret(name)))
@@ -65,6 +65,7 @@ describe("text", () => {
     [`{"token":[{"a":1`, `{"token":<redacted>`],
     ["message: token=abc", "message: token=<redacted>"],
     [`{"pin": 1234, "n": 1}`, `{"pin": <redacted>, "n": 1}`],
+    [`invalid token: "a b" or key: 'c'`, "invalid token: <redacted> or key: <redacted>"],
     ["secret = 'it''s'", "secret = <redacted>'s'"],
     [`password="never ends`, `password=<redacted>`],
     [
@@ -376,6 +377,11 @@ describe("scrub", () => {
     const redact = redactor()
     for (const text of ["abc-123", "created_at", "undefined", "<redacted>"]) redact.hide(text)
     assert.strictEqual(redact.scrub("abc-123 created_at undefined"), "abc-123 created_at undefined")
+  })
+  it("and no more than a hundred", () => {
+    const redact = redactor()
+    for (let i = 0; i < 101; i++) redact.hide(`${10_000_000 + i}`)
+    assert.strictEqual(redact.scrub("10000099 10000100"), "<redacted> 10000100")
   })
 })
 

@@ -227,6 +227,10 @@ describe("an error", () => {
       assert.deepStrictEqual([file, own], ["test/internal/snapshot.test.ts", true])
       assert.include(source?.lines.join("\n"), "Effect.withSpan(\"inner\")")
     }
+    const loop: Record<string, unknown> = { _tag: "Span", name: "loop" }
+    loop.parent = Option.some(loop)
+    const around = await errorOf({ [Symbol.for("effect/SpanAnnotation")]: loop })
+    assert.deepStrictEqual(around.spans, Array(20).fill("loop"))
     assert.deepStrictEqual(errorIn(await snapshot({ cause, locate: boom })).spans, ["inner", "outer\u001b"])
   })
 

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck } from "effect"
+import { execFileSync } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
@@ -120,6 +121,11 @@ describe("parseStack", () => {
     assert.strictEqual(parseStack(stack, message).certain, certain)
     assert.deepStrictEqual(files(stack, message), stack.includes("/a.js") ? ["/a.js"] : [])
   })
+  it("has no frame of absurd length", () => {
+    assert.deepStrictEqual(files(`Error: a\n    at ${"f".repeat(4_096)} (/a.js:1:2)\n    at f (/b.js:1:2)`, "a"), [
+      "/b.js"
+    ])
+  })
   it("has 50 frames at most", () => {
     const stack = `Error: a${"\n    at f (/a.js:1:2)".repeat(60)}`
     assert.lengthOf(files(stack, "a"), 50)
@@ -200,19 +206,21 @@ describe("frames", () => {
     assert.strictEqual(frame?.line, 1)
   })
 
-  it("a folder, what is missing, and a line that is not there have no source", async () => {
+  it("a folder, a pipe, what is missing, and a line that is not there have no source", async () => {
     Fs.mkdirSync(Path.join(temporary, "folder.ts"))
+    execFileSync("mkfifo", [Path.join(temporary, "pipe.ts")])
     const short = write("short.ts", "x")
     const frames = await framesOf(
       errorAt(
         `${temporary}/folder.ts:1:1`,
+        `${temporary}/pipe.ts:1:1`,
         `${temporary}/missing.ts:1:1`,
         `${short}:2:1`,
         `${short}:0:1`,
         "/dev/zero:1:1"
       )
     )
-    assert.deepStrictEqual(frames.map(({ source }) => source), [undefined, undefined, undefined, undefined, undefined])
+    assert.deepStrictEqual(frames.map(({ source }) => source), Array(6).fill(undefined))
   })
 
   it("of another machine have no source, nor have links to what is no program", async () => {
@@ -339,12 +347,34 @@ describe("source maps", () => {
     write("sections/fail.js.map", JSON.stringify(sections))
     await assertMapped(write("sections/fail.js", outputText), `${temporary}/sections/fail.ts`)
   })
+  it("on another machine is not read", async () => {
+    const { outputText, sourceMapText } = compile({ sourceMap: true, inlineSources: true })
+    const map = write("host/fail.js.map", sourceMapText!)
+    const file = write("host/fail.js", outputText.replace("fail.js.map", `/${map}`))
+    const [frame] = await framesOf(errorAt(`fail (${file}:2:11)`))
+    assert.strictEqual(frame?.file, file)
+  })
   it("in a file of another name is not read", async () => {
     const { outputText, sourceMapText } = compile({ sourceMap: true, inlineSources: true })
     write("named/map.json", sourceMapText!)
     const file = write("named/fail.js", outputText.replace("fail.js.map", "map.json"))
     const [frame] = await framesOf(errorAt(`fail (${file}:2:11)`))
     assert.strictEqual(frame?.file, file)
+  })
+  it("of what the compiler has added leads nowhere, and an absolute source is under no root", async () => {
+    const { outputText } = compile({ sourceMap: true })
+    const file = write("added/fail.js", outputText)
+    const mapped = async (map: object) => {
+      write("added/fail.js.map", JSON.stringify({ version: 3, ...map }))
+      const [frame] = await framesOf(errorAt(`fail (${file}:1:1)`))
+      return [frame?.file, frame?.line]
+    }
+    assert.deepStrictEqual(await mapped({ sources: ["a.ts"], mappings: "A,CAAA" }), [file, 1])
+    assert.deepStrictEqual(await mapped({ sourceRoot: "/root", sources: ["/a.ts"], mappings: "AAAA" }), ["/a.ts", 1])
+    assert.deepStrictEqual(await mapped({ sourceRoot: "/root", sources: ["a.ts"], mappings: "AAAA" }), [
+      "/root/a.ts",
+      1
+    ])
   })
   it("of a bundler, which names its sources by a scheme", async () => {
     const { outputText, sourceMapText } = compile({ sourceMap: true, inlineSources: true })
