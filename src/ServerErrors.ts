@@ -20,7 +20,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as DebugPage from "./DebugPage.js"
 import { answerOf, constant } from "./internal/answers.js"
-import { guard, type Recorder, recorder } from "./internal/kernel.js"
+import { type ExchangeImpl, guard, type Recorder, recorder } from "./internal/kernel.js"
 import { report } from "./internal/report.js"
 import * as Middleware from "./Middleware.js"
 
@@ -108,7 +108,7 @@ export const middleware = <R = never, const Name extends string = "ServerErrors"
     answer: (unanswered, exchange) => {
       const recorded = recordings.get(exchange)
       const [what, answer] = recorded !== undefined
-        ? ["debug page", () => recorded[0].render(recorded[1].recording(unanswered))] as const
+        ? ["debug page", () => shown(recorded[0].render(recorded[1].recording(unanswered)), exchange)] as const
         : ["handler", handler && (() => Effect.interruptible(handler(unanswered.cause, unanswered.request)))] as const
       if (answer === undefined) return Effect.succeed(constant(500))
       return Effect.catchAllCause(Effect.suspend(answer), (cause) => {
@@ -121,3 +121,19 @@ export const middleware = <R = never, const Name extends string = "ServerErrors"
     }
   })
 }
+
+/** What stands inside edits the page as any response, but for what it needs to work and to be kept by nobody. */
+const shown = (page: Effect.Effect<HttpServerResponse.HttpServerResponse>, run: ExchangeImpl) =>
+  Effect.map(page, (response) => {
+    run.enter({
+      name: "ServerErrors",
+      response: (draft) => {
+        if (draft.get("content-type") !== response.headers["content-type"]) return
+        for (const name of ["cache-control", "content-security-policy"]) {
+          const value = response.headers[name]
+          if (value !== undefined) draft.set(name, value)
+        }
+      }
+    })
+    return response
+  })

@@ -266,6 +266,31 @@ describe("the page", () => {
       )
     }))
 
+  it.scopedLive("keeps its policy and is stored by nobody, whatever those inside say of responses", () =>
+    Effect.gen(function*() {
+      const says = Middleware.make({
+        name: "Says",
+        response: (draft) => {
+          draft.set("content-security-policy", "default-src 'self'")
+          draft.set("cache-control", "public, max-age=60")
+          draft.set("x-says", "1")
+        }
+      })
+      const outside = Middleware.make({ name: "Outside", response: (draft) => draft.set("x-outside", "1") })
+      const said = routes.pipe(Stack.make(outside, ServerErrors.middleware({ debug: true }), says, throwing)) as App
+      for (const path of ["/defect", "/phase"]) {
+        const { body, headers } = yield* ask(said, { path, headers: { accept: "text/html" } })
+        const nonce = /'nonce-([-\da-f]{36})'/.exec(headers["content-security-policy"]!)?.[1]
+        assert.include(body, `nonce="${nonce}"`)
+        assert.deepInclude(headers, { "cache-control": "no-store", "x-says": "1", "x-outside": "1" })
+      }
+      const well = yield* ask(said, { path: "/conflict", headers: { accept: "text/html" } })
+      assert.deepInclude(well.headers, {
+        "cache-control": "public, max-age=60",
+        "content-security-policy": "default-src 'self'"
+      })
+    }))
+
   it.scopedLive("shows the failure, its spans, its logs, its request and its services, and no secrets", () =>
     Effect.gen(function*() {
       const seen = yield* snapshot({

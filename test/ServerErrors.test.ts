@@ -769,15 +769,24 @@ describe("places", () => {
         { id: Schema.Number },
         HttpApiSchema.annotations({ status: 404 })
       ) {}
+      class Gone extends Schema.TaggedError<Gone>()("Gone", {}, HttpApiSchema.annotations({ status: 410 }))
+        implements HttpServerRespondable.Respondable
+      {
+        [HttpServerRespondable.symbol]() {
+          return HttpServerResponse.text("for those outside of an api", { status: 404 })
+        }
+      }
       class Api extends HttpApi.make("api").add(
         HttpApiGroup.make("group")
           .add(HttpApiEndpoint.get("missing", "/missing").addError(Missing))
+          .add(HttpApiEndpoint.get("gone", "/gone").addError(Gone))
           .add(HttpApiEndpoint.get("defect", "/defect"))
           .add(HttpApiEndpoint.post("decode", "/decode").setPayload(Schema.Struct({ a: Schema.Number })))
       ) {}
       const group = HttpApiBuilder.group(Api, "group", (handlers) =>
         handlers
           .handle("missing", () => new Missing({ id: 1 }))
+          .handle("gone", () => new Gone())
           .handle("defect", () => Effect.die("s3cret"))
           .handle("decode", () => Effect.void))
       const seen = witness()
@@ -791,6 +800,8 @@ describe("places", () => {
       const ask = (init: Init) =>
         Effect.map(request(port, init), ({ body, status }) => [status, body === "" ? "" : JSON.parse(body)._tag ?? ""])
       assert.deepStrictEqual(yield* ask({ path: "/missing" }), [404, "Missing"])
+      assert.deepStrictEqual(yield* ask({ path: "/gone" }), [410, "Gone"])
+      assert.deepStrictEqual(yield* ask({ path: "/gone", headers: { host: "evil.test" } }), [400, ""])
       assert.deepStrictEqual(seen.logged, [])
       assert.deepStrictEqual(yield* ask({ path: "/defect" }), [500, ""])
       assert.deepStrictEqual(yield* ask({ path: "/decode", ...json, body: "{}" }), [400, "HttpApiDecodeError"])

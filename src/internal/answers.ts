@@ -40,9 +40,11 @@ export const answerOf = (failed: Failed): Answer | undefined => {
   if (ParseResult.isParseError(error)) return malformed(error, failed.request)
   if (Cause.isNoSuchElementException(error)) return constant(404)
   if (typeof error !== "object" || error === null) return undefined
+  const status = annotatedStatus(error)
+  // the api may declare it, and platform renders what it does not
+  if (status !== undefined && failed.inApi()) return undefined
   const face = ownFace(error)
   if (face !== undefined) return render(face)
-  const status = failed.inApi() ? undefined : annotatedStatus(error)
   return status === undefined ? undefined : constant(status)
 }
 
