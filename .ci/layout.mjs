@@ -18,7 +18,7 @@ export const optionalPeers = [
 export const topLevelDrivers = ["NodeServer"]
 
 /** Modules that may know fiber internals, pre-response handlers and the platform's markers. */
-export const kernel = ["internal/kernel", "internal/routes", "NodeServer"]
+export const kernel = ["internal/failures", "internal/kernel", "internal/routes", "NodeServer"]
 
 /** Modules of internal/ that are no plain code: two public ones share what they do with Effect. */
 export const shared = ["internal/answers", "internal/report"]

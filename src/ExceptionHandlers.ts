@@ -23,7 +23,7 @@ import * as Option from "effect/Option"
 import type * as ParseResult from "effect/ParseResult"
 import type * as Predicate from "effect/Predicate"
 import { type Answer, answerOf, constant, tagOf } from "./internal/answers.js"
-import { type Failed, rescue } from "./internal/kernel.js"
+import { type Failed, rescue } from "./internal/failures.js"
 import type { Middleware, Wrapping } from "./Middleware.js"
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import type * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import type * as Entropy from "./Entropy.js"
+import { rescue } from "./internal/failures.js"
 import type { Ended, ErasedWrap, ExchangeImpl, Phase } from "./internal/kernel.js"
 import {
   advance,
@@ -33,7 +34,6 @@ import {
   mayRespond,
   named,
   phasesOf,
-  rescue,
   settle,
   waiting,
   wrapping

@@ -13,8 +13,9 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as ProblemDetails from "../ProblemDetails.js"
 import { hasContent, isJson, mediaTypeOf } from "./content.js"
+import type { Failed } from "./failures.js"
 import { issuesOf } from "./issues.js"
-import { type Failed, ownFace } from "./kernel.js"
+import { ownFace } from "./kernel.js"
 
 export type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse>
 

@@ -1,8 +1,8 @@
 /**
  * The kernel: compiles phases over an app and runs them. From here on types are
- * erased, and this file and NodeServer.ts alone know how a fiber carries a
- * request, what platform's pre-response handlers are, and how platform marks a
- * request.
+ * erased, and this file, failures.ts, routes.ts and NodeServer.ts alone know how a
+ * fiber carries a request, what platform's pre-response handlers are, and how
+ * platform marks a request.
  */
 import * as Cookies from "@effect/platform/Cookies"
 import * as HttpApp from "@effect/platform/HttpApp"
@@ -13,7 +13,6 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -25,9 +24,8 @@ import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import { globalValue } from "effect/GlobalValue"
 import * as HashMap from "effect/HashMap"
-import * as HashSet from "effect/HashSet"
 import * as Inspectable from "effect/Inspectable"
-import * as Logger from "effect/Logger"
+import type * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
@@ -53,7 +51,7 @@ import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
 import { cutOff, discard, failureOf, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
 import { quietly, report } from "./report.js"
-import { allowed, inherit, isInApi } from "./routes.js"
+import { inherit } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -553,7 +551,7 @@ export const apply = (
 }
 
 /** The nearest run in this fiber that has not been left. Those of the same place that have are superseded. */
-const nearest = (fiber: AnyFiber): ExchangeImpl | undefined => {
+export const nearest = (fiber: AnyFiber): ExchangeImpl | undefined => {
   const { source } = requestOf(fiber)
   let exchange = exchangeOf(fiber)
   while (exchange?.left === true) {
@@ -611,7 +609,7 @@ const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedA
 }
 
 /** Whether a cause says nothing that the one further in did not: a wrapper may have built it anew. */
-const isOf = (inner: Cause.Cause<unknown> | undefined, cause: Cause.Cause<unknown>) => {
+export const isOf = (inner: Cause.Cause<unknown> | undefined, cause: Cause.Cause<unknown>) => {
   if (inner === undefined || inner === cause) return inner === cause
   const known = new Set(errorsOf(inner))
   const errors = errorsOf(cause)
@@ -651,212 +649,18 @@ export const choose = (
     return Effect.flatMap(verdict, (verdict) => verdict ? onTrue : onFalse)
   })
 
-/** What a rescue is told of what failed. */
-export interface Failed {
-  readonly error: unknown
-  readonly defect: boolean
-  readonly request: HttpServerRequest.HttpServerRequest
-  /** For a route that was not found: which methods its path has, as the value of `Allow`, where that is known. */
-  readonly allow: () => string | undefined
-  /** Whether an `HttpApi` around it encodes the errors that it declares. */
-  readonly inApi: () => boolean
-}
-
-type Answer<E, R> = Option.Option<Effect.Effect<Response, E, R>>
-
-/**
- * Answers the failures for which `f` gives an effect, and the defects if asked
- * to. In a mount where the response has already left (platform's
- * `serve(middleware)`) nothing can be handled: that is logged once, as an error,
- * and the failure passes.
- */
-export const rescue = <Handles, const Name extends string, E, R, Members>(
-  name: Name,
-  f: (failed: Failed) => Answer<E, R> | Effect.Effect<Answer<E, R>, E, R>,
-  members: Members,
-  defects = false
-): Middleware<never, E, Exclude<R, HttpServerRequest.HttpServerRequest>, Handles, Name, Members> => {
-  let told = false
-  const wrap = (app: ErasedApp): ErasedApp =>
-    Effect.withFiberRuntime((fiber) => {
-      const request = requestOf(fiber)
-      return Effect.catchAllCause(app, (cause): ErasedApp => {
-        const failure = Cause.failureOption(cause)
-        // a response in the place of a defect is what platform has to send
-        const defect = failure._tag === "None" && defects
-          ? Chunk.findFirst(Cause.defects(cause), (defect) => !HttpServerResponse.isServerResponse(defect))
-          : Option.none()
-        const found = failure._tag === "Some" ? failure : defect
-        if (found._tag === "None") return Effect.failCause(cause)
-        const settle = (answer: Answer<E, R>): ErasedApp => {
-          if (answer._tag === "None") return Effect.failCause(cause)
-          if (!isAnswered(request)) return answer.value as ErasedApp
-          if (told) return Effect.failCause(cause)
-          told = true
-          return Effect.zipRight(tooLate(name), Effect.failCause(cause))
-        }
-        const answer = f({
-          error: found.value,
-          defect: failure._tag === "None",
-          request,
-          allow: () => allowed(app, request, fiber),
-          inApi: () => isInApi(app)
-        })
-        return Option.isOption(answer) ? settle(answer) : Effect.flatMap(answer, settle) as ErasedApp
-      })
-    })
-  return fromPhases(name, [{ name, around: wrap }], members)
-}
-
 /** What nobody has answered, and where. */
 export interface Unanswered extends Report, Pick<Failure, "members"> {}
 
 /** Gives what is sent for what nobody has answered. */
 export type Guard<R = never> = (unanswered: Unanswered, run: ExchangeImpl) => Effect.Effect<Response, never, R>
 
-/**
- * Answers whatever fails inside, and so handles everything. Its `answer` is also asked for what is sent in the place of a
- * response that the stack could not finish.
- *
- * - A failure that knows its answer, and a response in the place of a failure, is answered by that.
- * - An interruption is 503, or 499 where the client has gone.
- * - What is the server's fault is told, once.
- * - In a mount where the response has already left it can do no more than that.
- */
-export const guard = <const Name extends string, R>(
-  name: Name,
-  { answer, answerOf, prepare, unavailable }: {
-    readonly answer: Guard<R>
-    readonly answerOf: (failed: Failed) => Effect.Effect<Response, unknown> | undefined
-    readonly prepare: (app: ErasedApp, run: ExchangeImpl) => ErasedApp
-    readonly unavailable: Response
-  }
-): Middleware<never, never, Exclude<R, HttpServerRequest.HttpServerRequest>, unknown, Name, Wrapping> => {
-  let told = false
-  const wrap = (app: ErasedApp): ErasedApp =>
-    Effect.withFiberRuntime((fiber) => {
-      const run = nearest(fiber)!
-      outermost(run).guard ??= (unanswered) => answer(unanswered, run) as Effect.Effect<Response>
-      const unanswered = (cause: Cause.Cause<unknown>) => unansweredAt(failedIn(run, cause), cause, "request")
-      const decline = (cause: Cause.Cause<unknown>): ErasedApp => {
-        const failed = unanswered(cause)
-        return Effect.zipRight(tell(failed), answer(failed, run)) as ErasedApp
-      }
-      const tell = (unanswered: Unanswered) => {
-        failSpan(run.span, unanswered.cause)
-        return report("A request failed", unanswered)
-      }
-      const settle = (cause: Cause.Cause<unknown>): ErasedApp => {
-        const request = requestOf(fiber)
-        const [sent, rest] = withoutResponse(cause)
-        if (isAnswered(request)) {
-          const late = Effect.zipRight(told ? Effect.void : tooLate(name), Effect.failCause(cause))
-          told = true
-          const isFault = sent !== undefined && sent.status >= 500 && !Cause.isInterruptedOnly(rest)
-          return isFault ? Effect.zipRight(tell(unanswered(rest)), late) : late
-        }
-        if (sent !== undefined) {
-          const failed = Cause.isEmpty(rest) ? cause : rest
-          return sent.status < 500 || Cause.isInterruptedOnly(failed) ? sent : Effect.as(tell(unanswered(failed)), sent)
-        }
-        if (Cause.isInterruptedOnly(cause)) {
-          // a WebSocket has been told by its close code
-          return isAbort(cause) || isUpgraded(request)
-            ? clientClosedRequest
-            : Effect.as(quietly(Effect.logWarning("A request was interrupted")), unavailable)
-        }
-        const failure = Cause.failureOption(cause)
-        const defect = failure._tag === "None"
-        const error: unknown = defect ? Option.getOrUndefined(Cause.dieOption(cause)) : failure.value
-        const inApi = () => isInApi(app)
-        const known = answerOf({ error, defect, request, allow: () => allowed(app, request, fiber), inApi }) ??
-          // platform renders a defect too that knows how
-          (defect && typeof error === "object" && error !== null ? ownFace(error) : undefined)
-        // the errors of its endpoints an `HttpApi` encodes outside of us
-        if (known === undefined && !defect && inApi()) return Effect.failCause(cause)
-        return known === undefined ? decline(cause) : Effect.matchCauseEffect(known, {
-          onFailure: decline,
-          onSuccess: (response) => {
-            if (!HttpServerResponse.isServerResponse(response)) return decline(cause)
-            // a defect beside a failure that has an answer is somebody's mistake all the same
-            const expected = response.status < 500 && (defect || Chunk.isEmpty(Cause.defects(cause)))
-            return expected ? response : Effect.as(tell(unanswered(cause)), response)
-          }
-        })
-      }
-      const onCause = (cause: Cause.Cause<unknown>): ErasedApp => {
-        try {
-          return settle(cause)
-        } catch {
-          // an error may throw whatever it is asked
-          return isAnswered(requestOf(fiber)) ? Effect.failCause(cause) : decline(cause)
-        }
-      }
-      return Effect.catchAllCause(prepare(app, run), onCause)
-    })
-  return fromPhases(name, [{ name, around: wrap }], wrapping)
-}
-
-/** Keeps what a request logs, and the spans that it makes. */
-export interface Recorder {
-  readonly record: (app: ErasedApp) => ErasedApp
-  readonly recording: (unanswered: Unanswered) => Failure
-}
-
-/** More than this many would be a loop, and fill the memory. */
-const most = 500
-
-export const recorder = ({ clock, entropy }: ExchangeImpl): Recorder => {
-  const startedAt = clock.unsafeCurrentTimeMillis()
-  const spans: Array<Tracer.Span> = []
-  const logs: Array<Logger.Logger.Options<unknown>> = []
-  const logger = Logger.make<unknown, void>((options) => void (logs.length < most && logs.push(options)))
-  return {
-    record: (app) =>
-      Effect.flatMap(Effect.tracer, (tracer) =>
-        app.pipe(
-          Effect.withTracer(Tracer.make({
-            context: (f, fiber) => tracer.context(f, fiber),
-            span: (...args) => {
-              const span = tracer.span(...args)
-              if (spans.length < most) spans.push(span)
-              return span
-            }
-          })),
-          Effect.locallyWith(FiberRef.currentLoggers, HashSet.add(logger))
-        )),
-    recording: (unanswered) => ({
-      ...unanswered,
-      spans,
-      logs,
-      startedAt,
-      now: clock.unsafeCurrentTimeMillis(),
-      entropy
-    })
-  }
-}
-
 /** What there is to be shown of a context. */
 export const entriesOf = (context: Context.Context<never>): Iterable<readonly [key: string, service: unknown]> =>
   context.unsafeMap
 
-const clientClosedRequest = HttpServerResponse.empty({ status: 499 })
-const isAbort = (cause: Cause.Cause<unknown>) =>
-  HashSet.some(Cause.interruptors(cause), (id) => Equal.equals(id, HttpServerError.clientAbortFiberId))
-
-/** A response in the place of a defect is what platform has to send, or has sent. */
-const withoutResponse = (cause: Cause.Cause<unknown>): readonly [Response | undefined, Cause.Cause<unknown>] => {
-  const [sent] = Chunk.filter(Cause.defects(cause), HttpServerResponse.isServerResponse)
-  if (sent === undefined) return [undefined, cause]
-  const rest = Cause.stripSomeDefects(
-    cause,
-    (defect) => HttpServerResponse.isServerResponse(defect) ? Option.some(Cause.empty) : Option.none()
-  )
-  return [sent, Option.getOrElse(rest, () => Cause.empty)]
-}
-
 /** Platform ends the span of a request with what the app gave; that is a response, and the request has failed all the same. */
-const failSpan = (span: Tracer.Span | undefined, cause: Cause.Cause<unknown>) => {
+export const failSpan = (span: Tracer.Span | undefined, cause: Cause.Cause<unknown>) => {
   if (span?.kind !== "server") return
   const end = span.end.bind(span)
   // a tracer may freeze what it makes
@@ -870,12 +674,8 @@ const failSpan = (span: Tracer.Span | undefined, cause: Cause.Cause<unknown>) =>
   })
 }
 
-const outermost = (run: ExchangeImpl): ExchangeImpl => run.parent === undefined ? run : outermost(run.parent)
-/** The run furthest in that a failure has come from: one that was tried again has failed with another. */
-const failedIn = (run: ExchangeImpl, cause: Cause.Cause<unknown>): ExchangeImpl =>
-  run.child !== undefined && isOf(run.child.passed, cause) ? failedIn(run.child, cause) : run
-
-const unansweredAt = (
+export const outermost = (run: ExchangeImpl): ExchangeImpl => run.parent === undefined ? run : outermost(run.parent)
+export const unansweredAt = (
   run: ExchangeImpl,
   cause: Cause.Cause<unknown>,
   part: Report["part"],
@@ -906,7 +706,7 @@ const membersOf = (innermost: ExchangeImpl, failed: string | undefined): Readonl
   )
 }
 
-const tooLate = (name: string) =>
+export const tooLate = (name: string) =>
   quietly(Effect.logError(
     `${name} cannot handle failures here: the response has left before the middleware sees the failure, since ` +
       "the stack was given to HttpServer.serve, HttpApiBuilder.serve, HttpLayerRouter.serve or toWebHandler. " +
