@@ -786,8 +786,8 @@ export const guard = <const Name extends string, R>(
         try {
           return settle(cause)
         } catch {
-          // an error may throw whatever it is asked
-          return isAnswered(requestOf(fiber)) ? Effect.failCause(cause) : decline(cause)
+          // an error may throw whatever it is asked; platform has not answered it either
+          return decline(cause)
         }
       }
       return Effect.catchAllCause(prepare(app, run), onCause)
@@ -1178,7 +1178,7 @@ const watch = (
     // a handler may have answered on Node's response, and another response than this may be sent in the end
     const isOurs = node.writableEnded ? () => false : () => node.statusCode === response.status
     whenDone(request, node, (lost) => {
-      const broken = failed ? undefined : failureOf(node, body)
+      const broken = failureOf(node, body)
       if (broken !== undefined) exchange.fork(told(Cause.die(broken), "body"))
       failed ||= broken !== undefined
       const aborted = lost || failed
