@@ -7,7 +7,7 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Redacted } from "effect"
+import { Config, ConfigProvider, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Redacted } from "effect"
 import {
   Cors,
   DebugPage,
@@ -70,6 +70,7 @@ describe("policy", () => {
       { ...local, origin: "http://a.localhost", "sec-fetch-site": "same-site" }
     ],
     ["this machine, by HTTP/2", true, "127.0.0.1", { ":authority": "localhost:3000" }],
+    ["two hosts, of which one leads here", false, "127.0.0.1", { host: "evil.test", ":authority": "localhost" }],
     ["a host that leads here, by HTTP/2", false, "127.0.0.1", { ":authority": "evil.test" }],
     ...[
       "cf-connecting-ip",
@@ -284,6 +285,17 @@ describe("the page", () => {
         assert.include(body, `nonce="${nonce}"`)
         assert.deepInclude(headers, { "cache-control": "no-store", "x-says": "1", "x-outside": "1" })
       }
+      const replaces = Middleware.make({
+        name: "Replaces",
+        response: (draft) =>
+          draft.replace(HttpServerResponse.text("other", { headers: { "cache-control": "private" } }))
+      })
+      const other = yield* ask(routes.pipe(Stack.make(ServerErrors.middleware({ debug: true }), replaces)) as App, {
+        path: "/defect",
+        headers: { accept: "text/html" }
+      })
+      assert.strictEqual(other.headers["cache-control"], "private")
+      assert.notProperty(other.headers, "content-security-policy")
       const well = yield* ask(said, { path: "/conflict", headers: { accept: "text/html" } })
       assert.deepInclude(well.headers, {
         "cache-control": "public, max-age=60",
@@ -398,6 +410,29 @@ describe("the page", () => {
       ])
     }))
 
+  it.scopedLive("marks one member, although another has its name, and the phase that failed, although one had refused", () =>
+    Effect.gen(function*() {
+      const throws = (name: string, phase: "request" | "response") =>
+        Middleware.make({
+          name,
+          [phase]: () => {
+            throw new Error(phase)
+          }
+        })
+      const route = HttpServerResponse.empty().pipe(throws("Throwing", "request"))
+      const seen = yield* snapshot({}, route.pipe(debugging({ debug: true })) as App)
+      assert.deepStrictEqual(seen.onion.map(({ failed, name }) => [name, failed]).slice(-4), [
+        ["Throwing", false],
+        ["ExceptionHandlers", false],
+        ["Throwing", true],
+        ["app", false]
+      ])
+      const both = HttpServerResponse.empty().pipe(
+        Stack.make(ServerErrors.middleware({ debug: true }), throws("Outward", "response"), throws("Inward", "request"))
+      )
+      assert.deepStrictEqual(failedOf(yield* snapshot({}, both as App)), ["Outward"])
+    }))
+
   it.scopedLive("marks what has failed last, where it was tried again", () =>
     Effect.gen(function*() {
       let tries = 0
@@ -471,6 +506,25 @@ describe("the page", () => {
 
   it.scopedLive("keeps no more logs and spans than it shows", () =>
     Effect.gen(function*() {
+      const kept: Array<number> = []
+      const counting: DebugPage.Service = {
+        sees: () => true,
+        render: ({ logs, spans }) =>
+          Effect.sync(() => {
+            kept.push(logs.length, spans.length)
+            return HttpServerResponse.empty({ status: 500 })
+          })
+      }
+      const many = Effect.repeatN(Effect.withSpan(Effect.log("again"), "once"), 2_000).pipe(
+        Effect.zipRight(Effect.die("x")),
+        debugging()
+      )
+      yield* Effect.provideService(
+        Effect.provide(send(many as App), quiet),
+        DebugPage.DebugPage,
+        Option.some(counting)
+      )
+      assert.deepStrictEqual(kept, [500, 500])
       const loop = Effect.zipRight(Effect.repeatN(Effect.withSpan(Effect.log("again"), "once"), 2_000), Effect.die("x"))
       const seen = yield* snapshot({}, loop.pipe(debugging({ debug: true })) as App)
       assert.deepStrictEqual([seen.logs.length, seen.spans.length], [500, 500])

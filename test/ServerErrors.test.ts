@@ -14,6 +14,7 @@ import {
   HttpServerRespondable,
   HttpServerResponse
 } from "@effect/platform"
+import { NodeHttpServerRequest } from "@effect/platform-node"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import {
   Cause,
@@ -23,6 +24,7 @@ import {
   Effect,
   Exit,
   Fiber,
+  FiberId,
   FiberRef,
   HashMap,
   Layer,
@@ -41,6 +43,7 @@ import {
   Middleware,
   ProblemDetails,
   RequestId,
+  type ResponseDraft,
   ServerErrors,
   Stack,
   TrustedHost,
@@ -177,6 +180,10 @@ const app = HttpRouter.empty.pipe(
     HttpServerResponse.stream(Stream.concat(Stream.make(bytes("part")), Stream.fail(new Error("s3cret"))), {
       contentLength: 100
     })
+  ),
+  HttpRouter.get(
+    "/exact",
+    HttpServerResponse.stream(Stream.make(bytes("pa"), bytes("rt")), { contentLength: 4 })
   ),
   HttpRouter.get("/early", HttpServerResponse.stream(Stream.die(new Error("s3cret")))),
   HttpRouter.get("/short", HttpServerResponse.stream(Stream.make(bytes("part")), { contentLength: 100 })),
@@ -352,6 +359,7 @@ const rows: ReadonlyArray<Row> = [
     logged: ["ERROR A listener of a response failed +"],
     reported: ["response"]
   },
+  { what: "no stream that is as long as it says", init: { path: "/exact" }, sees: "200", ...quiet },
   { what: "a stream, by a defect", init: { path: "/stream" }, sees: "200 cut", ...inBody },
   { what: "a stream, by a failure", init: { path: "/late" }, sees: "200 cut", ...inBody },
   { what: "a stream, that is too short", init: { path: "/short" }, sees: "200 cut", ...inBody },
@@ -709,6 +717,24 @@ describe("handler", () => {
       assert.deepStrictEqual([reply.status, reply.body, seen.logged], [502, "sorry", [failed]])
     }))
 
+  it.effect("is not asked where what is refused has an answer", () =>
+    Effect.gen(function*() {
+      const refusing = Middleware.make({
+        name: "Refusing",
+        response: (draft) => draft.refuse(HttpException.internalServerError())
+      })
+      const reply = yield* Effect.provide(
+        send(
+          HttpServerResponse.text("x").pipe(Stack.make(
+            ServerErrors.middleware({ handler: () => HttpServerResponse.text("asked", { status: 500 }) }),
+            refusing
+          ))
+        ),
+        witness().layer
+      )
+      assert.deepStrictEqual([reply.status, reply.headers["content-type"]], [500, "application/problem+json"])
+    }))
+
   it.effect("is not asked where there is an answer", () =>
     Effect.gen(function*() {
       const reply = yield* send(
@@ -735,6 +761,40 @@ describe("a debug page", () => {
 })
 
 describe("places", () => {
+  it.effect("one inside another: the outer answers for the response phases", () =>
+    Effect.gen(function*() {
+      const says = (name: string) =>
+        ServerErrors.middleware({ name, handler: () => HttpServerResponse.text(name, { status: 500 }) })
+      const throws = Middleware.make({
+        name: "Throws",
+        response: () => {
+          throw new Error("x")
+        }
+      })
+      const reply = yield* Effect.provide(
+        send(HttpServerResponse.empty().pipe(Stack.make(says("Outer"), says("Inner"), throws))),
+        witness().layer
+      )
+      assert.strictEqual(reply.body, "Outer")
+    }))
+
+  it.effect("a response that rides in a cause: of the server's fault is told what else there is, and no interruption", () =>
+    Effect.gen(function*() {
+      const sorry = Cause.die(HttpServerResponse.text("sorry", { status: 503 }))
+      for (
+        const [cause, told] of [
+          [Cause.sequential(Cause.interrupt(FiberId.none), sorry), []],
+          [Cause.sequential(Cause.fail("boom"), sorry), ["Error: boom"]]
+        ] as const
+      ) {
+        const seen = witness()
+        const reply = yield* Effect.provide(send(Effect.failCause(cause).pipe(ServerErrors.middleware())), seen.layer)
+        yield* settled
+        assert.strictEqual(reply.body, "sorry")
+        assert.deepStrictEqual(seen.reported.map(({ cause }) => Cause.pretty(cause)), [...told])
+      }
+    }))
+
   it.effect("one inside another: the inner answers and tells", () =>
     Effect.gen(function*() {
       const seen = witness()
@@ -776,10 +836,16 @@ describe("places", () => {
           return HttpServerResponse.text("for those outside of an api", { status: 404 })
         }
       }
+      class Down extends Data.TaggedError("Down")<{}> implements HttpServerRespondable.Respondable {
+        [HttpServerRespondable.symbol]() {
+          return HttpServerResponse.empty({ status: 503 })
+        }
+      }
       class Api extends HttpApi.make("api").add(
         HttpApiGroup.make("group")
           .add(HttpApiEndpoint.get("missing", "/missing").addError(Missing))
           .add(HttpApiEndpoint.get("gone", "/gone").addError(Gone))
+          .add(HttpApiEndpoint.get("down", "/down"))
           .add(HttpApiEndpoint.get("defect", "/defect"))
           .add(HttpApiEndpoint.post("decode", "/decode").setPayload(Schema.Struct({ a: Schema.Number })))
       ) {}
@@ -787,6 +853,8 @@ describe("places", () => {
         handlers
           .handle("missing", () => new Missing({ id: 1 }))
           .handle("gone", () => new Gone())
+          // an api does not declare what has no schema
+          .handle("down", () => Effect.fail(new Down()) as Effect.Effect<never>)
           .handle("defect", () => Effect.die("s3cret"))
           .handle("decode", () => Effect.void))
       const seen = witness()
@@ -803,6 +871,8 @@ describe("places", () => {
       assert.deepStrictEqual(yield* ask({ path: "/gone" }), [410, "Gone"])
       assert.deepStrictEqual(yield* ask({ path: "/gone", headers: { host: "evil.test" } }), [400, ""])
       assert.deepStrictEqual(seen.logged, [])
+      assert.deepStrictEqual(yield* ask({ path: "/down" }), [503, ""])
+      assert.deepStrictEqual(seen.logged.splice(0), [failed])
       assert.deepStrictEqual(yield* ask({ path: "/defect" }), [500, ""])
       assert.deepStrictEqual(yield* ask({ path: "/decode", ...json, body: "{}" }), [400, "HttpApiDecodeError"])
       assert.deepStrictEqual(yield* ask({ path: "/none" }), [404, ""])
@@ -866,6 +936,20 @@ describe("the span of the request", () => {
     "%s: ends as it would",
     ([, make]) => Effect.map(ended("/defect", make), (seen) => assert.deepStrictEqual(seen, [500, "well"]))
   )
+
+  it.effect("that is no server's is left alone", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const app = Effect.currentSpan.pipe(
+        Effect.tap((span) => Effect.sync(() => spans.push(span))),
+        Effect.zipRight(Effect.die("x")),
+        ServerErrors.middleware(),
+        Effect.withSpan("mine")
+      )
+      yield* Effect.provide(send(app), witness().layer)
+      const [span] = spans
+      assert.deepStrictEqual([span?.name, span?.status._tag === "Ended" && span.status.exit._tag], ["mine", "Success"])
+    }))
 
   it.scopedLive("that throws at the cause ends as failed", () =>
     Effect.map(
@@ -1044,6 +1128,110 @@ describe("a body that fails", () => {
       yield* answered(Deferred.await(failed))
       yield* Fiber.interrupt(client)
       yield* answered(Deferred.await(closed))
+    }))
+
+  it.scopedLive("and ends where its connection was lost before it failed", () =>
+    Effect.gen(function*() {
+      const [asked, lost, closed] = yield* Effect.all([
+        Deferred.make<void>(),
+        Deferred.make<void>(),
+        Deferred.make<void>()
+      ])
+      const routes = HttpRouter.empty.pipe(
+        HttpRouter.get(
+          "/slow",
+          Effect.ensuring(Effect.interruptible(Effect.never), Deferred.succeed(lost, undefined))
+        ),
+        HttpRouter.get(
+          "/fails",
+          Effect.as(
+            Effect.zipRight(
+              Effect.addFinalizer(() => Deferred.succeed(closed, undefined)),
+              Deferred.succeed(asked, undefined)
+            ),
+            HttpServerResponse.stream(
+              Stream.fromEffect(Effect.zipRight(Deferred.await(lost), Effect.die(new Error("s3cret"))))
+            )
+          )
+        )
+      )
+      const port = yield* Effect.provide(
+        listen(Stack.serve(routes, Stack.make(ServerErrors.middleware()))),
+        witness().layer
+      )
+      const client = yield* Effect.fork(converse(port, ["/slow", "/fails"]))
+      yield* answered(Deferred.await(asked))
+      yield* Fiber.interrupt(client)
+      yield* answered(Deferred.await(closed))
+    }))
+
+  it.scopedLive("after its response was ended by hand harms nothing", () =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const app = Effect.map(HttpServerRequest.HttpServerRequest, (request) =>
+        HttpServerResponse.stream(Stream.fromEffect(Effect.suspend(() => {
+          NodeHttpServerRequest.toServerResponse(request).end("by hand")
+          return Effect.die(new Error("s3cret"))
+        }))))
+      const port = yield* Effect.provide(listen(Stack.serve(app, Stack.make(ServerErrors.middleware()))), seen.layer)
+      for (let i = 0; i < 2; i++) {
+        const reply = yield* answered(see(port, {}))
+        assert.deepStrictEqual(reply === "no answer" ? reply : [reply.body, reply.whole], ["by hand", true])
+      }
+      yield* settled
+      assert.deepStrictEqual(seen.logged, [noBody, noBody])
+    }))
+
+  it.scopedLive.each([
+    ["that has more", () => new Readable({ read: () => {} })],
+    ["that has ended", () => Readable.from([Buffer.alloc(1 << 25)])]
+  ])("of Node %s is not told of where the client leaves", ([_, make]) =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const sent = yield* Deferred.make<ResponseDraft.Sent>()
+      const reads = yield* Deferred.make<void>()
+      const watch = Middleware.make({
+        name: "Watch",
+        response: (draft) => draft.onSent((told) => Deferred.unsafeDone(sent, Exit.succeed(told)))
+      })
+      const app = Effect.sync(() => {
+        const readable = (make as () => Readable)()
+        readable.on("resume", () => setImmediate(() => Deferred.unsafeDone(reads, Exit.void)))
+        return HttpServerResponse.raw(readable)
+      })
+      const port = yield* Effect.provide(
+        listen(Stack.serve(app, Stack.make(ServerErrors.middleware(), watch))),
+        seen.layer
+      )
+      const socket = Net.connect(port, "127.0.0.1")
+      socket.on("error", () => {}).pause().write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      yield* answered(Deferred.await(reads))
+      yield* settled
+      socket.resetAndDestroy()
+      const { aborted, failed } = yield* answered(Deferred.await(sent))
+      yield* settled
+      assert.deepStrictEqual([aborted, failed, seen.logged], [true, false, []])
+    }))
+
+  it.scopedLive("and is not sent is no failure of what was", () =>
+    Effect.gen(function*() {
+      const sent = yield* Deferred.make<ResponseDraft.Sent>()
+      const watch = Middleware.make({
+        name: "Watch",
+        response: (draft) => draft.onSent((told) => Deferred.unsafeDone(sent, Exit.succeed(told)))
+      })
+      const body = Stream.concat(Stream.make(bytes("part")), Stream.die(new Error("s3cret")))
+      const port = yield* Effect.provide(
+        listen(Stack.serve(HttpServerResponse.stream(body, { status: 204 }), watch)),
+        witness().layer
+      )
+      yield* answered(see(port, {}))
+      assert.deepStrictEqual(yield* answered(Deferred.await(sent)), {
+        status: 204,
+        bytes: 0,
+        aborted: false,
+        failed: false
+      })
     }))
 
   it.scopedLive.each(["HEAD", "GET"])(

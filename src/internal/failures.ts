@@ -169,8 +169,8 @@ export const guard = <const Name extends string, R>(
         try {
           return settle(cause)
         } catch {
-          // an error may throw whatever it is asked
-          return isAnswered(requestOf(fiber)) ? Effect.failCause(cause) : decline(cause)
+          // an error may throw whatever it is asked; platform has not answered it either
+          return decline(cause)
         }
       }
       return Effect.catchAllCause(prepare(app, run), onCause)

@@ -980,7 +980,7 @@ const watch = (
     // a handler may have answered on Node's response, and another response than this may be sent in the end
     const isOurs = node.writableEnded ? () => false : () => node.statusCode === response.status
     whenDone(request, node, (lost) => {
-      const broken = failed ? undefined : failureOf(node, body)
+      const broken = failureOf(node, body)
       if (broken !== undefined) exchange.fork(told(Cause.die(broken), "body"))
       failed ||= broken !== undefined
       const aborted = lost || failed
