@@ -22,7 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { isToken, splitList } from "./internal/fields.js"
-import { compileOrigins, isOrigin, isSameHost } from "./internal/origin.js"
+import { compileOrigins, type Failure, isOrigin, isSameHost, type Requirement } from "./internal/origin.js"
 import { compileExemption, compileGuard } from "./internal/pathPattern.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
@@ -327,12 +327,6 @@ type RequestDecision = Extract<Decision, { _tag: "Request" }>
 type PreflightDecision = Extract<Decision, { _tag: "Preflight" }>
 type Settled = Middleware.Pass | Middleware.Respond | Middleware.Refuse<OriginNotAllowed>
 type Verdict = boolean | Effect.Effect<boolean, unknown, unknown>
-
-type Failure<O> = O extends (...args: never) => infer V ? ErrorOf<V> : never
-type ErrorOf<V> = V extends Effect.Effect<boolean, infer E, unknown> ? E : never
-type Requirement<O> = O extends (...args: never) => infer V ? ContextOf<V> : never
-type ContextOf<V> = V extends Effect.Effect<boolean, unknown, infer R> ? Exclude<R, HttpServerRequest.HttpServerRequest>
-  : never
 
 const factsOf = ({ headers, method, url }: HttpServerRequest.HttpServerRequest): Facts => ({
   method,

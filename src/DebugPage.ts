@@ -28,6 +28,7 @@ import { type Authority, parseAuthority, targetAuthority } from "./internal/auth
 import { contentSecurityPolicy, toHtml } from "./internal/debugHtml.js"
 import { toJson, toText } from "./internal/debugText.js"
 import { entriesOf, originalOf } from "./internal/kernel.js"
+import { parseWebOrigin } from "./internal/origin.js"
 import { snapshotOf } from "./internal/snapshot.js"
 import type * as Middleware from "./Middleware.js"
 
@@ -177,8 +178,8 @@ const forwarding = [
 const isOfAnotherSite = (site: string | undefined, origin: string | undefined, host: string | undefined): boolean => {
   if (site !== undefined) return !["same-origin", "same-site", "none"].includes(site)
   if (origin === undefined) return false
-  const of = parseAuthority(/^https?:\/\/(.*)$/.exec(origin)?.[1] ?? "")
-  return of === undefined || of.host !== parseAuthority(host ?? "")?.host
+  const of = parseWebOrigin(origin)?.authority.host
+  return of === undefined || of !== parseAuthority(host ?? "")?.host
 }
 
 /** In a time that does not depend on where they differ. */

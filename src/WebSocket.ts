@@ -37,7 +37,7 @@ import * as Cors from "./Cors.js"
 import { Client } from "./Forwarded.js"
 import { HttpException } from "./HttpException.js"
 import { splitList, trim } from "./internal/fields.js"
-import { compileOrigins, isOrigin, isSameHost } from "./internal/origin.js"
+import { compileOrigins, type Failure, isOrigin, isSameHost, type Requirement } from "./internal/origin.js"
 import { report } from "./internal/report.js"
 import type { Connection, Ws } from "./internal/upgrade.js"
 import { agree, connectionOf, limit, receivedOf, wsOf } from "./internal/upgrade.js"
@@ -317,12 +317,6 @@ export const middleware = <const O extends Origins = Origins<never, never>, cons
 type Negotiated = Option.Option<{ readonly protocol: string | undefined }>
 type Settled = Middleware.Provide<Negotiated> | Middleware.Refuse<Cors.OriginNotAllowed>
 type Verdict = boolean | Effect.Effect<boolean, unknown, unknown>
-
-type Failure<O> = O extends (...args: never) => infer V ? ErrorOf<V> : never
-type ErrorOf<V> = V extends Effect.Effect<boolean, infer E, unknown> ? E : never
-type Requirement<O> = O extends (...args: never) => infer V ? ContextOf<V> : never
-type ContextOf<V> = V extends Effect.Effect<boolean, unknown, infer R> ? Exclude<R, HttpServerRequest.HttpServerRequest>
-  : never
 
 const noHandshake = Middleware.Provide<Negotiated>(Option.none())
 

@@ -1,4 +1,14 @@
-import { defaultPorts, formatAuthority, parseAuthority, toAscii } from "./authority.js"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import type * as Effect from "effect/Effect"
+import { type Authority, defaultPorts, formatAuthority, parseAuthority, toAscii } from "./authority.js"
+
+/** What a function that decides on origins fails with, where what it gives is an Effect; of anything else nothing. */
+export type Failure<O> = O extends (...args: never) => infer V ? ErrorOf<V> : never
+type ErrorOf<V> = V extends Effect.Effect<boolean, infer E, unknown> ? E : never
+/** What it requires, but for the request. */
+export type Requirement<O> = O extends (...args: never) => infer V ? ContextOf<V> : never
+type ContextOf<V> = V extends Effect.Effect<boolean, unknown, infer R> ? Exclude<R, HttpServerRequest.HttpServerRequest>
+  : never
 
 /** Whether an `Origin` as received is one of those listed. */
 export type OriginTest = (origin: string) => boolean
@@ -35,12 +45,20 @@ export const isOrigin = (text: string): boolean => text.length <= longest && ser
 
 /** Whether an origin of the web is the host that the request is for; a port that is its scheme's default may be left out. */
 export const isSameHost = (origin: string, host: string | undefined): boolean => {
-  const web = /^(https?):\/\/(.*)$/.exec(origin)
-  const a = web && parseAuthority(web[2]!)
+  const web = parseWebOrigin(origin)
   const b = parseAuthority(host ?? "")
-  if (!a || b === undefined) return false
-  const port = portOf(web[1]!)
+  if (web === undefined || b === undefined) return false
+  const { authority: a, port } = web
   return a.host === b.host && (a.port ?? port) === (b.port ?? port)
+}
+
+/** An origin of the web: its host, and the port that is its scheme's default. */
+export const parseWebOrigin = (
+  origin: string
+): { readonly authority: Authority; readonly port: number | undefined } | undefined => {
+  const web = /^(https?):\/\/(.*)$/.exec(origin)
+  const authority = web === null ? undefined : parseAuthority(web[2]!)
+  return authority === undefined ? undefined : { authority, port: portOf(web![1]!) }
 }
 
 // a scheme, a name of 253, a port
