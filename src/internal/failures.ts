@@ -49,6 +49,14 @@ export interface Failed {
   readonly inApi: () => boolean
 }
 
+const failedOf = (
+  app: ErasedApp,
+  request: HttpServerRequest.HttpServerRequest,
+  fiber: Parameters<typeof allowed>[2],
+  error: unknown,
+  defect: boolean
+): Failed => ({ error, defect, request, allow: () => allowed(app, request, fiber), inApi: () => isInApi(app) })
+
 type Answer<E, R> = Option.Option<Effect.Effect<Response, E, R>>
 
 /**
@@ -82,13 +90,7 @@ export const rescue = <Handles, const Name extends string, E, R, Members>(
           told = true
           return Effect.zipRight(tooLate(name), Effect.failCause(cause))
         }
-        const answer = f({
-          error: found.value,
-          defect: failure._tag === "None",
-          request,
-          allow: () => allowed(app, request, fiber),
-          inApi: () => isInApi(app)
-        })
+        const answer = f(failedOf(app, request, fiber, found.value, failure._tag === "None"))
         return Option.isOption(answer) ? settle(answer) : Effect.flatMap(answer, settle) as ErasedApp
       })
     })
@@ -149,12 +151,11 @@ export const guard = <const Name extends string, R>(
         const failure = Cause.failureOption(cause)
         const defect = failure._tag === "None"
         const error: unknown = defect ? Option.getOrUndefined(Cause.dieOption(cause)) : failure.value
-        const inApi = () => isInApi(app)
-        const known = answerOf({ error, defect, request, allow: () => allowed(app, request, fiber), inApi }) ??
+        const known = answerOf(failedOf(app, request, fiber, error, defect)) ??
           // platform renders a defect too that knows how
           (defect && typeof error === "object" && error !== null ? ownFace(error) : undefined)
         // the errors of its endpoints an `HttpApi` encodes outside of us
-        if (known === undefined && !defect && inApi()) return Effect.failCause(cause)
+        if (known === undefined && !defect && isInApi(app)) return Effect.failCause(cause)
         return known === undefined ? decline(cause) : Effect.matchCauseEffect(known, {
           onFailure: decline,
           onSuccess: (response) => {
