@@ -199,9 +199,10 @@ export class ExchangeImpl implements Exchange {
     return this.services.get(Entropy.Entropy.key) as Entropy.Service | undefined ?? defaultEntropy
   }
   get<T extends AnyTag>(tag: T): T["Service"] {
-    // a Reference has a default, and what is missing dies with Effect's own message
-    return this.services.get(tag.key) ??
-      Context.unsafeGet(this.context, tag as unknown as Context.Tag<unknown, unknown>)
+    const found = this.services.get(tag.key)
+    if (found !== undefined || this.services.has(tag.key)) return found
+    // a Reference has a default, and what is missing dies with Effect's own message: of any context that lacks it
+    return Context.unsafeGet(Context.empty(), tag as unknown as Context.Tag<unknown, unknown>)
   }
   getOption<I, S>(tag: Context.Tag<I, S>): Option.Option<S> {
     return Context.getOption(this.context, tag)
@@ -969,6 +970,8 @@ const watch = (
   const node = nodeResponse(request)
   const known = bytesOf(request, response)
   const { body, headers } = response
+  // platform runs a stream too that has no place in the response, as in a 204: then there is nothing to cut
+  const hasContent = known !== 0
   let [counted, failed] = [0, false]
   if (node === undefined) {
     tell({ status: response.status, bytes: known, aborted: false, failed: false })
@@ -984,7 +987,7 @@ const watch = (
       if (broken !== undefined) exchange.fork(told(Cause.die(broken), "body"))
       failed ||= broken !== undefined
       const aborted = lost || failed
-      const counts = body._tag === "Stream" && known !== 0
+      const counts = body._tag === "Stream" && hasContent
       const bytes = counts ? counted : !node.headersSent ? 0 : aborted || !isOurs() ? undefined : known
       // of a client that did not wait there is no status but the one it was to have
       tell({ status: node.headersSent || !lost ? node.statusCode : response.status, bytes, aborted, failed })
@@ -992,9 +995,7 @@ const watch = (
   }
   if (request.method === "HEAD") discard(body)
   if (body._tag !== "Stream" || request.method === "HEAD") return response
-  // platform runs one too that has no place in the response, as in a 204: then there is nothing to cut
-  const hasContent = known !== 0
-  const length = Number(hasContent ? headers["content-length"] ?? Number.NaN : Number.NaN)
+  const length = hasContent ? Number(headers["content-length"] ?? Number.NaN) : Number.NaN
   const tallied = Stream.map(body.stream, (bytes) => {
     // what is too much would be read as the next response
     if (counted + bytes.length > length) throw new RangeError("The body is longer than its Content-Length")
