@@ -25,8 +25,6 @@ import {
   Exit,
   Fiber,
   FiberId,
-  FiberRef,
-  HashMap,
   Layer,
   Logger,
   Option,
@@ -50,74 +48,12 @@ import {
   Validate,
   WebSocket
 } from "effect-middleware"
-import * as Http from "node:http"
 import * as Net from "node:net"
 import { PassThrough, Readable } from "node:stream"
+import { failed, noPhase, see, settled, type Witness, witness } from "./utils/failures.js"
 import { answered, Teapot } from "./utils/laws.js"
 import { type Init, listen, request, send } from "./utils/TestApp.js"
 import { connect } from "./utils/webSocket.js"
-
-// ------------------------------------------------------------------------------------------------------------ clients
-
-interface Seen {
-  readonly status: number
-  readonly type: string | undefined
-  readonly fields: Http.IncomingHttpHeaders
-  readonly body: string
-  /** Whether the response ended as it should. */
-  readonly whole: boolean
-}
-
-/** What a client sees of a request, down to a connection that is cut off. */
-const see = (
-  port: number,
-  { body, headers = {}, method = "GET", path = "/" }: Init
-): Effect.Effect<Seen | "no answer"> =>
-  Effect.async((resume) => {
-    const message = Http.request({ port, host: "127.0.0.1", method, path, headers, agent: false }, (response) => {
-      let body = ""
-      response.on("data", (chunk) => body += String(chunk))
-      response.on("error", () => {})
-      response.on("close", () =>
-        resume(Effect.succeed({
-          status: response.statusCode!,
-          type: response.headers["content-type"],
-          fields: response.headers,
-          body,
-          whole: response.complete
-        })))
-    })
-    message.on("error", () => resume(Effect.succeed("no answer")))
-    message.end(body)
-    return Effect.sync(() => message.destroy())
-  })
-
-interface Witness {
-  readonly logged: Array<string>
-  readonly reported: Array<ErrorReporter.Report>
-  readonly layer: Layer.Layer<never>
-}
-
-/** What is logged, as level and message, `+` where there is a cause; and what is reported. */
-const witness = (
-  report: (report: ErrorReporter.Report) => Effect.Effect<void, unknown> = () => Effect.void
-): Witness => {
-  const logged: Array<string> = []
-  const reported: Array<ErrorReporter.Report> = []
-  const logger = Logger.make(({ cause, logLevel, message }) => {
-    logged.push(`${logLevel.label} ${String(message)}${Cause.isEmpty(cause) ? "" : " +"}`)
-  })
-  const layer = Layer.merge(
-    Logger.replace(Logger.defaultLogger, logger),
-    ErrorReporter.layer((failed) =>
-      Effect.suspend(() => {
-        reported.push(failed)
-        return report(failed)
-      })
-    )
-  )
-  return { logged, reported, layer }
-}
 
 // -------------------------------------------------------------------------------------------------------------- table
 
@@ -270,8 +206,6 @@ const places: ReadonlyArray<readonly [name: string, handles: boolean, serve: () 
   ]
 ]
 
-const failed = "ERROR A request failed +"
-const noPhase = "ERROR A response phase failed; a 500 takes its place +"
 const unsendable = "ERROR A response cannot be sent; a 500 takes its place +"
 const noBody = "ERROR The body of a response failed +"
 
@@ -440,9 +374,6 @@ afterAll(() => {
   for (const [what, cells] of table) console.log(`| ${[what, ...cells].join(" | ")} |`)
 })
 
-/** Waits for what runs beside the response. */
-const settled = Effect.repeatN(Effect.yieldNow(), 50)
-
 describe.each(places)("%s", (place, handles, serve) => {
   it.scopedLive.each(rows)("$what: $sees", ({ what, init, sees, logged, reported, served }) =>
     Effect.gen(function*() {
@@ -542,87 +473,6 @@ describe.each(places)("%s", (place, handles, serve) => {
       yield* settled
       note("a WebSocket, as the server shuts down", place, "101, 1001", seen.logged)
       assert.deepStrictEqual([seen.logged, seen.reported], [[], []])
-    }))
-})
-
-describe("the reporter", () => {
-  const sees500 = (seen: Witness) =>
-    Effect.gen(function*() {
-      const port = yield* Effect.provide(listen(Stack.serve(app, stack)), seen.layer)
-      const reply = yield* answered(see(port, { path: "/defect" }))
-      yield* settled
-      assert.strictEqual(reply === "no answer" ? reply : reply.status, 500)
-    })
-
-  it.scopedLive("is told where and what, with the services of the place", () =>
-    Effect.gen(function*() {
-      const ids: Array<unknown> = []
-      const seen = witness(() =>
-        Effect.flatMap(FiberRef.get(FiberRef.currentLogAnnotations), (annotations) =>
-          Effect.sync(() => ids.push(Option.getOrUndefined(HashMap.get(annotations, "request.id")))))
-      )
-      yield* sees500(seen)
-      const [report] = seen.reported
-      assert.deepStrictEqual([report?.part, report?.route, report?.request.url], ["request", "/defect", "/defect"])
-      assert.match(Cause.pretty(report!.cause), /^TypeError: s3cret/)
-      const id = Option.getOrUndefined(Context.getOption(report!.services, RequestId.RequestId))
-      assert.match(id!, /^[-\da-f]{36}$/)
-      assert.deepStrictEqual(ids, [id])
-    }))
-
-  for (
-    const [how, effect] of [
-      ["fails", () => Effect.fail("gone")],
-      ["dies", () => Effect.die("gone")],
-      ["throws", () => {
-        throw new Error("gone")
-      }]
-    ] as const
-  ) {
-    it.scopedLive(`may fail: it ${how}`, () =>
-      Effect.gen(function*() {
-        const seen = witness(effect)
-        yield* sees500(seen)
-        assert.deepStrictEqual(seen.logged, [failed, "ERROR The error reporter failed +"])
-      }))
-  }
-
-  it.scopedLive("may take its time, and no response waits for it; it can be timed out", () =>
-    Effect.gen(function*() {
-      const over = yield* Deferred.make<void>()
-      const seen = witness(() =>
-        Effect.ensuring(
-          Effect.timeoutTo(Effect.never, { duration: 1, onSuccess: () => {}, onTimeout: () => {} }),
-          Deferred.succeed(over, undefined)
-        )
-      )
-      yield* sees500(seen)
-      yield* answered(Deferred.await(over))
-      assert.deepStrictEqual(seen.logged, [failed])
-    }))
-
-  it.scoped("has services of its own", () =>
-    Effect.gen(function*() {
-      class Tracker extends Context.Tag("test/Tracker")<Tracker, (text: string) => void>() {}
-      const told = yield* Deferred.make<string>()
-      const layer = Layer.provide(
-        ErrorReporter.layer(({ part }) => Effect.map(Tracker, (tell) => tell(part))),
-        Layer.succeed(Tracker, (text) => Deferred.unsafeDone(told, Exit.succeed(text)))
-      )
-      yield* Effect.provide(send(Effect.die("x").pipe(ServerErrors.middleware())), layer)
-      assert.strictEqual(yield* answered(Deferred.await(told)), "request")
-    }))
-
-  it.effect("is told of what fails after the app without ServerErrors, too", () =>
-    Effect.gen(function*() {
-      const seen = witness()
-      const reply = yield* Effect.provide(
-        send(HttpServerResponse.text("x", { headers: { "x-throw": "1" } }).pipe(phases)),
-        seen.layer
-      )
-      yield* settled
-      assert.strictEqual(reply.status, 500)
-      assert.deepStrictEqual([seen.logged, seen.reported.map(({ part }) => part)], [[noPhase], ["response"]])
     }))
 })
 
