@@ -1,0 +1,96 @@
+/** What is kept of a session as text, and how long it is good for. */
+
+/** A message for the next page that is shown. */
+export interface Flash {
+  readonly kind: string
+  readonly text: string
+}
+
+export interface Content {
+  /** Of the schema that `data` is encoded by. */
+  readonly version: number
+  readonly data: unknown
+  readonly flashes: ReadonlyArray<Flash>
+  /** Of the principal, when it was bound to the session. */
+  readonly epoch: number
+}
+
+/** What a cookie holds beside, which a store has in fields of its own. */
+export interface Portable extends Content {
+  readonly id: string
+  readonly createdAt: number
+  readonly touchedAt: number
+  readonly principal: string | undefined
+}
+
+interface Json {
+  readonly v?: unknown
+  readonly d?: unknown
+  readonly f?: unknown
+  readonly e?: unknown
+  readonly i?: unknown
+  readonly c?: unknown
+  readonly t?: unknown
+  readonly p?: unknown
+}
+
+/** Of one content always the same text, so that texts tell whether something has changed. */
+export const print = (content: Content): string => JSON.stringify(jsonOf(content))
+
+export const printPortable = (content: Portable): string => {
+  const { createdAt, id, principal, touchedAt } = content
+  return JSON.stringify({ i: id, c: createdAt, t: touchedAt, p: principal, ...jsonOf(content) })
+}
+
+const jsonOf = ({ data, epoch, flashes, version }: Content): Json => ({
+  v: version,
+  d: data,
+  ...(flashes.length === 0 ? {} : { f: flashes.map(({ kind, text }) => [kind, text]) }),
+  ...(epoch === 0 ? {} : { e: epoch })
+})
+
+/** `undefined` for what `print` did not write. */
+export const parse = (text: string): Content | undefined => contentOf(parseJson(text))
+
+export const parsePortable = (text: string): Portable | undefined => {
+  const json = parseJson(text)
+  const content = contentOf(json)
+  if (content === undefined || json === undefined) return undefined
+  const { c, i, p, t } = json
+  if (typeof i !== "string" || !isTime(c) || !isTime(t) || (p !== undefined && typeof p !== "string")) return undefined
+  return { ...content, id: i, createdAt: c, touchedAt: t, principal: p }
+}
+
+const parseJson = (text: string): Json | undefined => {
+  try {
+    const json: unknown = JSON.parse(text)
+    return typeof json === "object" && json !== null ? json : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const contentOf = (json: Json | undefined): Content | undefined => {
+  if (json === undefined) return undefined
+  const { d, e = 0, f = [], v } = json
+  return isCount(v) && isCount(e) && Array.isArray(f) && f.every(isFlash)
+    ? { version: v, data: d, epoch: e, flashes: f.map(([kind, text]) => ({ kind, text })) }
+    : undefined
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const isTime = isCount
+const isFlash = (value: unknown): value is [string, string] =>
+  Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === "string")
+
+/** In milliseconds. */
+export interface Lifetimes {
+  readonly idle: number
+  readonly absolute: number
+}
+
+/** The first moment at which a session is gone: whatever its cookie or its store may say. */
+export const expiryOf = (
+  { absolute, idle }: Lifetimes,
+  { createdAt, touchedAt }: { readonly createdAt: number; readonly touchedAt: number }
+): number => Math.min(touchedAt + idle, createdAt + absolute)
