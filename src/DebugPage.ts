@@ -23,8 +23,8 @@ import type * as Tracer from "effect/Tracer"
 import type * as Entropy from "./Entropy.js"
 import type { Report } from "./ErrorReporter.js"
 import { type Wanted, wants } from "./internal/accept.js"
-import { parseAddress } from "./internal/address.js"
-import { type Authority, parseAuthority, targetAuthority } from "./internal/authority.js"
+import { isLoopbackAddress } from "./internal/address.js"
+import { isLoopbackHost, parseAuthority, targetAuthority } from "./internal/authority.js"
 import { contentSecurityPolicy, toHtml } from "./internal/debugHtml.js"
 import { toJson, toText } from "./internal/debugText.js"
 import { entriesOf, originalOf } from "./internal/kernel.js"
@@ -188,16 +188,6 @@ const isSame = (given: string | undefined, secret: string): boolean => {
   let difference = 0
   for (let i = 0; i < secret.length; i++) difference |= given.charCodeAt(i) ^ secret.charCodeAt(i)
   return difference === 0
-}
-
-const isLoopbackAddress = (address: string | undefined): boolean =>
-  address !== undefined && parseAddress(address)?.range() === "loopback"
-
-const isLoopbackHost = (authority: Authority | undefined): boolean => {
-  if (authority === undefined) return false
-  return authority.kind === "name"
-    ? authority.host === "localhost" || authority.host.endsWith(".localhost")
-    : isLoopbackAddress(authority.host.replace(/^\[|\]$/g, ""))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

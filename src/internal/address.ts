@@ -12,6 +12,9 @@ export const parseAddress = (text: string): Address | undefined => {
   return address !== undefined && isMapped(address) ? address.toIPv4Address() : address
 }
 
+export const isLoopbackAddress = (text: string | undefined): boolean =>
+  text !== undefined && parseAddress(text)?.range() === "loopback"
+
 /** Four decimal octets as they are printed: `127.1`, `0x7f.0.0.1`, `010.0.0.1` and `1.2.3.256` are not addresses. */
 export const parseIPv4 = (text: string): ipaddr.IPv4 | undefined =>
   text.length <= 15 && dotted.test(text) ? new ipaddr.IPv4(text.split(".").map(Number)) : undefined

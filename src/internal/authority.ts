@@ -1,4 +1,4 @@
-import { parseIPv4, parseIPv6 } from "./address.js"
+import { isLoopbackAddress, parseIPv4, parseIPv6 } from "./address.js"
 
 export interface Authority {
   /** Lower-case, without the dot of a fully qualified name; an IPv6 literal keeps its brackets, as in a URL. */
@@ -20,6 +20,14 @@ export const parseAuthority = (text: string): Authority | undefined => {
 }
 
 export const defaultPorts = { http: 80, https: 443 }
+
+/** `localhost`, its subdomains (RFC 6761 6.3) and the addresses, whatever the port. */
+export const isLoopbackHost = (authority: Authority | undefined): boolean => {
+  if (authority === undefined) return false
+  return authority.kind === "name"
+    ? authority.host === "localhost" || authority.host.endsWith(".localhost")
+    : isLoopbackAddress(authority.host.replace(/^\[|\]$/g, ""))
+}
 
 /** The authority as it is written: the port in the clear, an IPv6 literal in brackets. */
 export const formatAuthority = (host: string, port: number | undefined): string =>
