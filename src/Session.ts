@@ -14,32 +14,33 @@
  *
  * @since 0.1.0
  */
-import type * as Cookies from "@effect/platform/Cookies"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Crypto from "node:crypto"
+import type * as Entropy from "./Entropy.js"
 import type { CookieOptions, CookieVariant } from "./internal/cookie.js"
-import { cookiePolicy, readChunks, splitChunks } from "./internal/cookie.js"
+import { cookieLimit, cookiePolicy, mostChunks, readChunks, readCookie, splitChunks } from "./internal/cookie.js"
 import { fromPhases } from "./internal/kernel.js"
 import { isUpgraded } from "./internal/nodeResponse.js"
-import type { Content, Flash as FlashMessage, Portable } from "./internal/sessionPayload.js"
+import type { Content } from "./internal/sessionPayload.js"
 import { expiryOf, parse, parsePortable, print, printPortable } from "./internal/sessionPayload.js"
 import * as Keyring from "./Keyring.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 import type { ResponseDraft } from "./ResponseDraft.js"
-import type { SessionUnavailable, Stored } from "./SessionStore.js"
-import { SessionStore } from "./SessionStore.js"
+import type { Outcome, Touch } from "./SessionStore.js"
+import { SessionStore, SessionUnavailable } from "./SessionStore.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // failures
@@ -359,42 +360,40 @@ export interface SessionClass<in out Self, Id extends string, in out A>
  * @since 0.1.0
  * @category constructors
  */
-export const Tag =
-  <const Id extends string>(id: Id) =>
-  <Self>() =>
-  <A, I>(
-    schema: Schema.Schema<A, I>,
-    ...[options]: {} extends I ? [options?: Versions & Initial<A, I>] : [options: Versions & Initial<A, I>]
-  ): SessionClass<Self, Id, A> => {
-    const codec = codecOf(id, schema, options)
-    const tag = Middleware.Service(id)<Self, Service<A>>()
-    return Object.assign(tag, {
-      middleware: <K extends Kind, Name extends string, Epochs extends boolean, Ring>(
-        options: Options<K, Name, Epochs, Ring & (Keyring.Service | undefined)>
-      ) => middleware<Self, A, Requires<K, Epochs, Ring>, Name>(id, codec, options),
-      list: (principal: string) =>
-        withStore((store, now) =>
-          Effect.map(store.list(ownerOf(id, principal), now), (entries) =>
-            entries.map((entry) => ({
-              id: entry.id,
-              value: Option.map(Option.fromNullable(codec.read(entry.payload)), ({ value }) =>
-                value),
-              createdAt: DateTime.unsafeMake(entry.createdAt),
-              lastUsedAt: DateTime.unsafeMake(entry.touchedAt),
-              expiresAt: DateTime.unsafeMake(entry.expiresAt)
-            })))
-        ),
-      revoke: (principal: string, session: string) =>
-        withStore((store, now) =>
-          Effect.flatMap(store.load(session, { now }), (entry) =>
-            entry?.owner === ownerOf(id, principal)
-              ? Effect.as(store.destroy(session, now), true)
-              : Effect.succeed(false))
-        ),
-      revokeAll: (principal: string) => revokeAll(ownerOf(id, principal)),
-      revokeOthers: Effect.flatMap(tag, (session) => isHandle(session) ? session.revokeOthers : Effect.succeed(0))
-    })
-  }
+export const Tag = <const Id extends string>(id: Id) =>
+<Self>() =>
+<A, I>(
+  schema: Schema.Schema<A, I>,
+  ...[options]: {} extends I ? [options?: Versions & Initial<A, I>] : [options: Versions & Initial<A, I>]
+): SessionClass<Self, Id, A> => {
+  const codec = codecOf(id, schema, options)
+  const tag = Middleware.Service(id)<Self, Service<A>>()
+  return Object.assign(tag, {
+    middleware: <K extends Kind, Name extends string, Epochs extends boolean, Ring>(
+      options: Options<K, Name, Epochs, Ring & (Keyring.Service | undefined)>
+    ) => middleware<Self, A, Requires<K, Epochs, Ring>, Name>(id, codec, options),
+    list: (principal: string) =>
+      withStore((store, now) =>
+        Effect.map(store.list(ownerOf(id, principal), now), (entries) =>
+          entries.map((entry) => ({
+            id: entry.id,
+            value: Option.map(Option.fromNullable(codec.read(entry.payload)), ({ value }) => value),
+            createdAt: DateTime.unsafeMake(entry.createdAt),
+            lastUsedAt: DateTime.unsafeMake(entry.touchedAt),
+            expiresAt: DateTime.unsafeMake(entry.expiresAt)
+          })))
+      ),
+    revoke: (principal: string, session: string) =>
+      withStore((store, now) =>
+        Effect.flatMap(store.load(session, { now }), (entry) =>
+          entry?.owner === ownerOf(id, principal)
+            ? Effect.as(store.destroy(session, now), true)
+            : Effect.succeed(false))
+      ),
+    revokeAll: (principal: string) => Effect.map(revoke(ownerOf(id, principal)), ({ count }) => count),
+    revokeOthers: Effect.flatMap(tag, (session) => isHandle(session) ? session.revokeOthers : Effect.succeed(0))
+  })
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // what is kept, as text
@@ -407,8 +406,9 @@ interface State<A> {
 
 interface Codec<A> {
   readonly initial: () => A
-  /** `undefined` for what cannot be decoded, of no version. */
+  /** `undefined` for what the schema does not decode, of this version or of one before it. */
   readonly decode: (content: Content) => State<A> | undefined
+  readonly read: (payload: string) => (State<A> & { readonly epoch: number }) | undefined
   /** Throws on what is no value of the schema. */
   readonly encode: (state: State<A>, epoch: number) => Content
 }
@@ -421,38 +421,48 @@ const codecOf = <A, I>(
   if (!Number.isSafeInteger(version) || version < 1) {
     throw new TypeError(`Session: version of ${id} is ${version}: count from 1`)
   }
-  const decode = ParseResult.decodeUnknownEither(schema)
-  const encode = ParseResult.encodeSync(schema)
-  const read = (value: unknown): A | undefined => Either.getOrUndefined(decode(value))
-  const codec: Codec<A> = {
-    initial: initial ?? (() => Either.getOrThrow(decode({}))),
-    decode: (content) => {
-      const { data, flashes } = content
-      const value = content.version === version
-        ? read(data)
-        : content.version < version && migrate !== undefined
-        ? read(migrate(data, content.version))
-        : undefined
-      return value === undefined ? undefined : { value, flashes }
-    },
-    encode: ({ flashes, value }, epoch) => ({ version, data: encode(value), flashes, epoch })
+  const toValue = ParseResult.decodeUnknownEither(schema)
+  const fromValue = ParseResult.encodeSync(schema)
+  const decode: Codec<A>["decode"] = (content) => {
+    const { flashes } = content
+    if (content.version > version || (content.version < version && migrate === undefined)) return undefined
+    try {
+      const data = content.version === version ? content.data : migrate?.(content.data, content.version)
+      return Either.getOrUndefined(Either.map(toValue(data), (value) => ({ value, flashes })))
+    } catch {
+      // a migration that has not thought of it
+      return undefined
+    }
   }
-  // what cannot be kept is found where the tag is made
-  const first = codec.encode({ value: codec.initial(), flashes: [] }, 0)
-  const again = parse(print(first))
-  if (again === undefined || codec.decode(again) === undefined) {
-    throw new TypeError(`Session: what a new ${id} holds does not come back from JSON: give the schema an encoded form that does`)
+  const encode: Codec<A>["encode"] = ({ flashes, value }, epoch) => ({
+    version,
+    data: fromValue(value),
+    flashes,
+    epoch
+  })
+  const first = initial ?? (() => Either.getOrThrow(toValue({})))
+  const kept = parse(print(encode({ value: first(), flashes: [] }, 0)))
+  if (kept === undefined || decode(kept) === undefined) {
+    throw new TypeError(
+      `Session: what a new ${id} holds does not come back from JSON: give its schema a form that does`
+    )
   }
-  return codec
+  const read: Codec<A>["read"] = (payload) => {
+    const content = parse(payload)
+    const state = content === undefined ? undefined : decode(content)
+    return content === undefined || state === undefined ? undefined : { ...state, epoch: content.epoch }
+  }
+  return { initial: first, decode, encode, read }
 }
 
 const ownerOf = (id: string, principal: string): string => `${id}:${principal}`
+const principalOf = (id: string, owner: string | undefined): string | undefined => owner?.slice(id.length + 1)
 
-/** Bound to its tag: an identifier is good for no other. */
+/** Of the tag's own: an identifier is good for no other. */
 const hashOf = (id: string, identifier: string): string =>
   Crypto.createHash("sha256").update(`${id}\0${identifier}`).digest("base64url")
 
-const isIdentifier = (text: string): boolean => /^[\w-]{43}$/.test(text)
+const isIdentifier = (text: string | undefined): text is string => text !== undefined && /^[\w-]{43}$/.test(text)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the session of a request
@@ -462,6 +472,7 @@ const isIdentifier = (text: string): boolean => /^[\w-]{43}$/.test(text)
 interface Spec<A> {
   readonly id: string
   readonly codec: Codec<A>
+  /** In milliseconds, as all times are. */
   readonly lifetimes: { readonly idle: number; readonly absolute: number }
   readonly every: number
   /** `undefined`: until the browser is closed. */
@@ -471,14 +482,15 @@ interface Spec<A> {
   readonly epochs: boolean
   readonly allows: boolean
   readonly chunked: boolean
-  readonly exclusively: Exclusively
+  readonly exclusively: ReturnType<typeof makeExclusive>
 }
 
-/** What the request came with. */
+/** What there is before a request writes. */
 interface Base<A> {
-  /** `undefined` for a new one. */
+  /** Hashed; `undefined` for a new one. */
   readonly id: string | undefined
-  /** As it was found; of a new one it is made when it is asked for. */
+  readonly identifier: string | undefined
+  /** As it was found. */
   readonly payload: string | undefined
   readonly version: number
   readonly superseded: boolean
@@ -490,26 +502,32 @@ interface Base<A> {
   readonly state: State<A>
 }
 
-/** `undefined` where it cannot be applied to another state than the one it was made for. */
+/** `undefined` where it depends on the state that it was made for. */
 type Operation<A> = (state: State<A>) => State<A> | undefined
 
-/** Whose it becomes. */
-interface Rotation {
-  readonly bound: { readonly principal: string | undefined; readonly epoch: number } | undefined
+interface Loaded<A> {
+  readonly base: Base<A>
+  readonly state: State<A>
 }
 
-/** The last of them: who reads none has them pile up otherwise. */
+/** Of messages that nobody reads only the last are kept. */
 const mostFlashes = 32
 
 abstract class Handle<A> implements Service<A> {
   protected base: Base<A> | undefined
   protected state: State<A> | undefined
+  /** What has led to the state, to be applied again to what another request has left. */
   protected operations: Array<Operation<A>> = []
-  protected rotation: Rotation | undefined
-  protected accessed = false
+  /** Whose it becomes, where that is said. */
+  protected rotation:
+    | { readonly bound?: { readonly principal: string | undefined; readonly epoch: number } | undefined }
+    | undefined
   protected touching = false
-  /** It has been destroyed, so its cookie has to go. */
+  /** It has been destroyed: its cookie has to go. */
   protected cleared = false
+  /** The store could not say what it is: what is written is dropped. */
+  protected adrift = false
+  private accessed = false
   private sent = false
   private loading: Effect.Semaphore | undefined
 
@@ -524,22 +542,21 @@ abstract class Handle<A> implements Service<A> {
   protected abstract find(): Base<A> | Effect.Effect<Base<A>, SessionUnavailable>
   /** Whether what is to be written fits. */
   protected abstract check(base: Base<A>): SessionTooLarge | undefined
+  /** Ends it in the store. */
   protected abstract end(): Effect.Effect<void, SessionUnavailable>
   protected abstract commit(draft: ResponseDraft): void | Effect.Effect<void>
   abstract readonly save: Effect.Effect<void, WriteError>
-
-  protected get now() {
-    return this.exchange.clock.unsafeCurrentTimeMillis()
-  }
-  protected get header() {
-    return this.exchange.request.headers["cookie"]
-  }
 
   get get() {
     return Effect.map(this.load, ({ state }) => state.value)
   }
   set(value: A) {
-    return this.write(once((state) => ({ ...state, value })))
+    let applied = false
+    return this.write((state) => {
+      if (applied) return undefined
+      applied = true
+      return { ...state, value }
+    })
   }
   update(f: (value: A) => A) {
     return this.write((state) => ({ ...state, value: f(state.value) }))
@@ -547,41 +564,27 @@ abstract class Handle<A> implements Service<A> {
   modify<B>(f: (value: A) => readonly [result: B, value: A]): Effect.Effect<B, WriteError> {
     return Effect.suspend(() => {
       let told: Option.Option<B> = Option.none()
-      const operation: Operation<A> = (state) => {
+      const written = this.write((state) => {
         const [result, value] = f(state.value)
         if (Option.isSome(told) && !Equal.equals(told.value, result)) return undefined
         told = Option.some(result)
         return { ...state, value }
-      }
-      return Effect.map(this.write(operation), () => Option.getOrThrow(told))
-    })
-  }
-  flash(text: string, kind = "info") {
-    return this.write(({ flashes, value }) => ({ value, flashes: [...flashes, { kind, text }].slice(-mostFlashes) }))
-  }
-  get flashes() {
-    return Effect.flatMap(this.load, ({ state: { flashes } }): Effect.Effect<ReadonlyArray<Flash>, WriteError> => {
-      if (flashes.length === 0) return Effect.succeed(flashes)
-      const isTaken = (flash: Flash) => flashes.some(({ kind, text }) => kind === flash.kind && text === flash.text)
-      return Effect.as(
-        this.write((state) => ({ ...state, flashes: state.flashes.filter((flash) => !isTaken(flash)) })),
-        flashes
-      )
+      })
+      return Effect.map(written, () => Option.getOrThrow(told))
     })
   }
   rotate({ principal }: { readonly principal?: string | null | undefined } = {}): Effect.Effect<void, WriteError> {
-    if (principal === "") return Effect.die(new TypeError("Session: rotate has an empty principal: write null for nobody"))
-    return Effect.flatMap(this.writable, (base) => {
-      if (principal === undefined) {
-        if (base.id !== undefined) this.rotation ??= { bound: undefined }
-        return this.checked(base)
-      }
-      if (principal === null) return this.bind(base, undefined, 0)
-      return Effect.flatMap(this.epochOf(principal), (epoch) => this.bind(base, principal, epoch))
+    if (principal === "") {
+      return Effect.die(new TypeError("Session: rotate has an empty principal: write null for nobody"))
+    }
+    return Effect.flatMap(this.writable, ({ base }) => {
+      if (principal === undefined) return this.turn(base, this.rotation?.bound)
+      if (principal === null) return this.turn(base, { principal: undefined, epoch: 0 })
+      return Effect.flatMap(this.epochOf(principal), (epoch) => this.turn(base, { principal, epoch }))
     })
   }
   get destroy() {
-    return Effect.suspend(() => {
+    return Effect.suspend((): Effect.Effect<void, SessionSent | SessionUnavailable> => {
       this.accessed = true
       if (this.isSent) return Effect.fail(new SessionSent())
       return Effect.map(this.end(), () => {
@@ -604,18 +607,33 @@ abstract class Handle<A> implements Service<A> {
     return Effect.map(this.load, ({ base }) => Option.fromNullable(this.whose(base).principal))
   }
   get expiresAt() {
-    return Effect.map(this.load, ({ base }) =>
-      base.id === undefined ? Option.none() : Option.some(DateTime.unsafeMake(base.expiresAt)))
+    return Effect.map(
+      this.load,
+      ({ base: { expiresAt, id } }) => id === undefined ? Option.none() : Option.some(DateTime.unsafeMake(expiresAt))
+    )
   }
   get isNew() {
     return Effect.map(this.load, ({ base }) => base.id === undefined)
   }
+  flash(text: string, kind = "info") {
+    return this.write(({ flashes, value }) => ({ value, flashes: [...flashes, { kind, text }].slice(-mostFlashes) }))
+  }
+  get flashes() {
+    return Effect.flatMap(this.load, ({ state: { flashes } }): Effect.Effect<ReadonlyArray<Flash>, WriteError> => {
+      if (flashes.length === 0) return Effect.succeed(flashes)
+      const isTaken = ({ kind, text }: Flash) => flashes.some((flash) => flash.kind === kind && flash.text === text)
+      const taken = this.write((state) => ({ ...state, flashes: state.flashes.filter((flash) => !isTaken(flash)) }))
+      return Effect.as(taken, flashes)
+    })
+  }
   get revokeOthers(): Effect.Effect<number, WriteError, SessionStore> {
-    return Effect.flatMap(this.writable, (base) => {
+    return Effect.flatMap(this.writable, ({ base }) => {
       const { principal } = this.whose(base)
       if (principal === undefined) return Effect.succeed(0)
-      return Effect.flatMap(revoke(ownerOf(this.spec.id, principal), base.id), ({ count, epoch }) =>
-        Effect.as(this.spec.epochs ? this.bind(base, principal, epoch) : Effect.void, count))
+      return Effect.flatMap(
+        revoke(ownerOf(this.spec.id, principal), base.id),
+        ({ count, epoch }) => Effect.as(this.spec.epochs ? this.turn(base, { principal, epoch }) : Effect.void, count)
+      )
     })
   }
 
@@ -628,22 +646,23 @@ abstract class Handle<A> implements Service<A> {
     return this.commit(draft)
   }
 
+  protected get now() {
+    return this.exchange.clock.unsafeCurrentTimeMillis()
+  }
+  protected get header() {
+    return this.exchange.request.headers["cookie"]
+  }
+  protected get isUpgraded() {
+    return isUpgraded(this.exchange.request)
+  }
   protected get isSent() {
-    return this.sent || isUpgraded(this.exchange.request)
+    return this.sent || this.isUpgraded
   }
-
-  /** What is to be written is not. */
-  private forget() {
-    this.operations = []
-    this.rotation = undefined
-    this.touching = false
-    if (this.base !== undefined) this.state = this.base.state
-  }
-
   protected get fresh(): Base<A> {
     const { now } = this
     return {
       id: undefined,
+      identifier: undefined,
       payload: undefined,
       version: 0,
       superseded: false,
@@ -655,8 +674,40 @@ abstract class Handle<A> implements Service<A> {
       state: { value: this.spec.codec.initial(), flashes: [] }
     }
   }
+  protected makeIdentifier() {
+    return Buffer.from(this.exchange.entropy.bytes(32)).toString("base64url")
+  }
 
-  protected start(base: Base<A>) {
+  /** What there is, and what it holds by now: found once, however many ask. */
+  protected get load(): Effect.Effect<Loaded<A>, SessionUnavailable> {
+    return Effect.suspend(() => {
+      this.accessed = true
+      const { loaded } = this
+      if (loaded !== undefined) return Effect.succeed(loaded)
+      const found = this.find()
+      if (!Effect.isEffect(found)) return Effect.succeed(this.start(found))
+      this.loading ??= Effect.unsafeMakeSemaphore(1)
+      return this.loading.withPermits(1)(Effect.suspend(() => {
+        const { loaded } = this
+        return loaded === undefined
+          ? Effect.map(this.settled(found), (base) => this.start(base))
+          : Effect.succeed(loaded)
+      }))
+    })
+  }
+  private get loaded(): Loaded<A> | undefined {
+    const { base, state } = this
+    return base === undefined || state === undefined ? undefined : { base, state }
+  }
+  private settled(found: Effect.Effect<Base<A>, SessionUnavailable>) {
+    return !this.spec.allows ? found : Effect.catchAll(found, (error) =>
+      Effect.sync(() => {
+        this.log("Warning", "The store of a session is down; the request has a new one, which is not kept", error)
+        this.adrift = true
+        return this.fresh
+      }))
+  }
+  protected start(base: Base<A>): Loaded<A> {
     this.base = base
     this.state = base.state
     this.operations = []
@@ -664,127 +715,110 @@ abstract class Handle<A> implements Service<A> {
     this.touching = false
     return { base, state: base.state }
   }
-
-  /** What it came with and what it holds by now; found once, however many ask. */
-  protected get load(): Effect.Effect<{ readonly base: Base<A>; readonly state: State<A> }, SessionUnavailable> {
-    return Effect.suspend(() => {
-      this.accessed = true
-      if (this.base !== undefined && this.state !== undefined) {
-        return Effect.succeed({ base: this.base, state: this.state })
-      }
-      this.loading ??= Effect.unsafeMakeSemaphore(1)
-      return this.loading.withPermits(1)(Effect.suspend(() => {
-        if (this.base !== undefined && this.state !== undefined) {
-          return Effect.succeed({ base: this.base, state: this.state })
-        }
-        const found = this.find()
-        return Effect.isEffect(found)
-          ? Effect.map(found, (base) => this.start(base))
-          : Effect.succeed(this.start(found))
-      }))
-    })
+  /** What was to be written is not. */
+  protected forget() {
+    if (this.base !== undefined) this.start(this.base)
   }
 
-  private get writable(): Effect.Effect<Base<A>, WriteError> {
-    return Effect.flatMap(this.load, ({ base }): Effect.Effect<Base<A>, WriteError> => {
+  private get writable(): Effect.Effect<Loaded<A>, WriteError> {
+    return Effect.flatMap(this.load, (loaded): Effect.Effect<Loaded<A>, WriteError> => {
       if (this.isSent) return Effect.fail(new SessionSent())
-      return base.superseded ? Effect.fail(new SessionConflict({ reason: "superseded" })) : Effect.succeed(base)
+      return loaded.base.superseded
+        ? Effect.fail(new SessionConflict({ reason: "superseded" }))
+        : Effect.succeed(loaded)
     })
   }
-
-  protected write(operation: Operation<A>): Effect.Effect<void, WriteError> {
-    return Effect.flatMap(this.writable, (base) => {
-      const before = this.state
-      this.state = operation(before ?? base.state)
+  private write(operation: Operation<A>): Effect.Effect<void, WriteError> {
+    return Effect.flatMap(this.writable, ({ base, state }) => {
+      this.state = operation(state)
       this.operations.push(operation)
       const tooLarge = this.check(base)
       if (tooLarge === undefined) return Effect.void
       this.operations.pop()
-      this.state = before
+      this.state = state
       return Effect.fail(tooLarge)
     })
   }
-
-  private bind(base: Base<A>, principal: string | undefined, epoch: number) {
-    this.rotation = { bound: { principal, epoch } }
-    return this.checked(base)
-  }
-  private checked(base: Base<A>) {
+  private turn(base: Base<A>, bound: { readonly principal: string | undefined; readonly epoch: number } | undefined) {
+    const before = this.rotation
+    this.rotation = { bound }
     const tooLarge = this.check(base)
-    return tooLarge === undefined ? Effect.void : Effect.fail(tooLarge)
+    if (tooLarge === undefined) return Effect.void
+    this.rotation = before
+    return Effect.fail(tooLarge)
   }
 
-  /** Whose it will be, and since when. */
+  /** Whose it will be, and since when it is. */
   protected whose({ createdAt, epoch, principal }: Base<A>) {
     const bound = this.rotation?.bound
     return bound === undefined ? { principal, epoch, createdAt } : { ...bound, createdAt: this.now }
   }
-
+  /** Whether there is anything to write. */
+  protected isChanged(base: Base<A>): boolean {
+    const { operations, rotation, spec, state = base.state } = this
+    if (rotation !== undefined && (base.id !== undefined || rotation.bound?.principal !== undefined)) return true
+    if (operations.length === 0) return false
+    const payloadOf = (state: State<A>) => print(spec.codec.encode(state, base.epoch))
+    return payloadOf(state) !== (base.payload ?? payloadOf(base.state))
+  }
   private epochOf(principal: string): Effect.Effect<number, SessionUnavailable> {
-    return this.spec.epochs && this.store !== undefined
-      ? call(this.store.epoch(ownerOf(this.spec.id, principal), this.now))
-      : Effect.succeed(0)
+    const { now, spec, store } = this
+    return spec.epochs && store !== undefined ? call(store.epoch(ownerOf(spec.id, principal), now)) : Effect.succeed(0)
   }
-
-  /** What is of an epoch that is over is nothing. */
+  /** One of an epoch that is over is nothing good. */
   protected inEpoch(base: Base<A>): Base<A> | Effect.Effect<Base<A>, SessionUnavailable> {
-    return !this.spec.epochs || base.principal === undefined
-      ? base
-      : Effect.map(this.epochOf(base.principal), (epoch) => epoch === base.epoch ? base : this.fresh)
+    if (!this.spec.epochs || base.principal === undefined) return base
+    return Effect.map(this.epochOf(base.principal), (epoch) => epoch === base.epoch ? base : this.fresh)
   }
 
-  protected expiryOf(base: { readonly createdAt: number; readonly touchedAt: number }) {
-    return expiryOf(this.spec.lifetimes, base)
+  protected log(level: "Info" | "Warning" | "Error", message: string, error?: SessionUnavailable) {
+    this.exchange.log(
+      LogLevel.fromLiteral(level),
+      message,
+      { session: this.spec.id },
+      error === undefined ? undefined : Cause.fail(error)
+    )
   }
-
   protected undecodable() {
-    this.exchange.log("Warning", "What a session holds cannot be decoded; it is a new one", { session: this.spec.id })
+    this.log("Warning", "What a session holds cannot be decoded; it is a new one")
     return this.fresh
   }
 
   protected put(draft: ResponseDraft, value: string, expiresAt: number) {
-    const { maxAge } = this.spec
+    const { chunked, maxAge } = this.spec
+    const { cookie, header } = this
     const seconds = maxAge === undefined ? undefined : Math.ceil(Math.min(maxAge, expiresAt - this.now) / 1000)
-    const options = seconds === undefined
-      ? this.cookie.options
-      : { ...this.cookie.options, maxAge: Duration.seconds(seconds) }
-    this.putAll(draft, value, options)
+    const lifetime = seconds === undefined ? {} : { maxAge: Duration.seconds(seconds) }
+    const chunks = chunked ? splitChunks(cookie, value, header) : undefined
+    for (const [name, text] of chunks?.set ?? [[cookie.name, value]]) {
+      if (Object.hasOwn(draft.cookies.cookies, name)) {
+        throw new TypeError(
+          `Session: ${this.spec.id} and something else set ${name}: give one of them another cookie.name`
+        )
+      }
+      draft.setCookie(name, text, { ...cookie.options, ...lifetime })
+    }
+    this.expire(draft, chunks?.expire ?? [])
+    draft.cacheControl("private")
   }
   protected clear(draft: ResponseDraft) {
-    this.putAll(draft, "", this.cookie.options)
+    const { cookie, header } = this
+    const names = splitChunks(cookie, "", header)?.expire ?? []
+    this.expire(draft, names)
+    if (names.length > 0) draft.cacheControl("private")
   }
-  private putAll(draft: ResponseDraft, value: string, options: Cookies.Cookie["options"]) {
-    const { cookie, header, spec } = this
-    const chunks = spec.chunked
-      ? splitChunks(cookie, value, header)
-      : value !== ""
-      ? { set: [[cookie.name, value] as const], expire: [] }
-      : { set: [], expire: readChunks(header, cookie.name) === undefined ? [] : [cookie.name] }
-    for (const [name, value] of chunks?.set ?? []) {
-      if (Object.hasOwn(draft.cookies.cookies, name)) {
-        throw new TypeError(`Session: ${spec.id} and something else set the cookie ${name}: give one another cookie.name`)
-      }
-      draft.setCookie(name, value, options)
-    }
-    for (const name of chunks?.expire ?? []) draft.setCookie(name, "", cookie.expired)
-    if (chunks !== undefined && chunks.set.length + chunks.expire.length > 0) draft.cacheControl("private")
-  }
-}
-
-/** Applied a second time, it would overwrite what it has not seen. */
-const once = <A>(operation: (state: State<A>) => State<A>): Operation<A> => {
-  let applied = false
-  return (state) => {
-    if (applied) return undefined
-    applied = true
-    return operation(state)
+  private expire(draft: ResponseDraft, names: ReadonlyArray<string>) {
+    for (const name of names) draft.setCookie(name, "", this.cookie.expired)
   }
 }
 
 const isHandle = (session: unknown): session is Handle<unknown> => session instanceof Handle
 
-/** Platform's server interrupts nothing, and then a store's limit of time would not either. */
+/** Platform's servers interrupt nothing, and then a store's own limit of time would not either. */
 const call = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.interruptible(effect)
+
+const lift = <A, E>(value: A | Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.isEffect(value) ? value : Effect.succeed(value)
 
 // --- in a cookie -----------------------------------------------------------------------------------------------------
 
@@ -794,9 +828,10 @@ interface Seal {
 }
 
 class CookieHandle<A> extends Handle<A> {
+  /** By a key that is going. */
   private stale = false
   private identifier: string | undefined
-  /** Made when it was checked, as long as nothing was written since. */
+  /** As it was checked. */
   private text: string | undefined
 
   constructor(
@@ -810,75 +845,386 @@ class CookieHandle<A> extends Handle<A> {
   }
 
   protected find() {
-    const { cookie, exchange, header, spec } = this
+    const { cookie, header, spec } = this
     const text = spec.chunked ? readChunks(header, cookie.name) : readCookie(header, cookie.name)
     if (text === undefined || text === "") return this.fresh
     const opened = this.seal.read(text)
     if (opened === undefined) {
-      exchange.log("Info", "The cookie of a session is not from here; it is a new one", { session: spec.id })
+      this.log("Info", "The cookie of a session is not one of ours; it is a new one")
       return this.fresh
     }
     const found = parsePortable(opened.value)
     if (found === undefined) return this.undecodable()
-    const expiresAt = this.expiryOf(found)
+    const expiresAt = expiryOf(spec.lifetimes, found)
     if (expiresAt <= this.now) return this.fresh
     const state = spec.codec.decode(found)
     if (state === undefined) return this.undecodable()
-    const { createdAt, epoch, id, principal, touchedAt } = found
-    this.identifier = id
     this.stale = opened.stale
     return this.inEpoch({
-      id: hashOf(spec.id, id),
+      ...found,
+      id: hashOf(spec.id, found.id),
+      identifier: found.id,
       payload: print(found),
       version: 0,
       superseded: false,
-      createdAt,
-      touchedAt,
       expiresAt,
-      principal,
-      epoch,
       state
     })
   }
 
   protected end() {
-    this.identifier = this.text = undefined
     return Effect.void
   }
 
   protected check(base: Base<A>): SessionTooLarge | undefined {
     const { cookie, spec } = this
+    const text = this.portable(base)
     const limit = spec.chunked ? cookieLimit * mostChunks : cookieLimit
-    const payload = this.payload(base)
-    this.text = payload.length > limit ? undefined : this.seal.write(payload)
-    const size = cookie.size(this.text ?? payload)
-    const fits = this.text !== undefined &&
-      (spec.chunked ? splitChunks(cookie, this.text, undefined) !== undefined : size <= limit)
-    return fits ? undefined : new SessionTooLarge({ size, limit })
+    if (text.length <= limit) {
+      this.text = this.seal.write(text)
+      const fits = spec.chunked
+        ? splitChunks(cookie, this.text, undefined) !== undefined
+        : cookie.size(this.text) <= limit
+      if (fits) return undefined
+    }
+    const size = cookie.size(this.text ?? text)
+    this.text = undefined
+    return new SessionTooLarge({ size, limit })
   }
 
-  private payload(base: Base<A>): string {
+  private portable(base: Base<A>): string {
+    const { rotation, spec, state = base.state } = this
     const { createdAt, epoch, principal } = this.whose(base)
-    const { now, rotation, spec, state = base.state } = this
-    if (this.identifier === undefined || (rotation !== undefined && base.id === hashOf(spec.id, this.identifier))) {
-      this.identifier = identifierOf(this.exchange)
-    }
-    const content: Portable = {
-      ...spec.codec.encode(state, epoch),
-      id: this.identifier,
-      createdAt,
-      touchedAt: now,
-      principal
-    }
-    return printPortable(content)
+    const kept = rotation === undefined ? base.identifier : undefined
+    const id = kept ?? (this.identifier ??= this.makeIdentifier())
+    return printPortable({ ...spec.codec.encode(state, epoch), id, createdAt, touchedAt: this.now, principal })
   }
 
   /** It goes with the response. */
-  get save() {
-    return Effect.void
+  readonly save = Effect.void
+
+  protected commit(draft: ResponseDraft) {
+    const { base, now, spec } = this
+    const changed = base !== undefined && this.isChanged(base)
+    if (changed && (this.adrift || this.isUpgraded)) {
+      return this.log("Error", "What was written to a session is lost: no response can carry it")
+    }
+    const wears = base?.id !== undefined && (this.touching || this.stale || base.touchedAt + spec.every <= now)
+    if (base === undefined || !(changed || wears) || this.isUpgraded) {
+      return this.cleared
+        ? this.clear(draft)
+        : undefined
+    }
+    const { createdAt } = this.whose(base)
+    this.put(
+      draft,
+      this.text ?? this.seal.write(this.portable(base)),
+      expiryOf(spec.lifetimes, { createdAt, touchedAt: now })
+    )
+  }
+
+  protected override start(base: Base<A>) {
+    this.text = this.identifier = undefined
+    return super.start(base)
+  }
+}
+
+// --- in a store ------------------------------------------------------------------------------------------------------
+
+/** As many processes can be at one session at once before one of them has to give up. */
+const mostAttempts = 32
+
+class StoredHandle<A> extends Handle<A> {
+  /** To be sent: of one that is new or rotated, or that the browser has to keep for longer. */
+  private identifier: string | undefined
+
+  constructor(
+    spec: Spec<A>,
+    cookie: CookieVariant,
+    exchange: Middleware.Exchange,
+    protected override readonly store: SessionStore["Type"]
+  ) {
+    super(spec, cookie, exchange, store)
+  }
+
+  protected find() {
+    const identifier = readCookie(this.header, this.cookie.name)
+    if (!isIdentifier(identifier)) return this.fresh
+    return Effect.flatMap(
+      this.read(identifier, { ...this.spec.lifetimes, every: this.spec.every }),
+      (base) => lift(base === undefined ? this.fresh : this.inEpoch(base))
+    )
+  }
+
+  private read(identifier: string, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
+    const { now, spec, store } = this
+    const id = hashOf(spec.id, identifier)
+    return Effect.map(call(store.load(id, { now, touch })), (entry) => {
+      if (entry === undefined || expiryOf(spec.lifetimes, entry) <= now) return undefined
+      const state = spec.codec.read(entry.payload)
+      if (state === undefined) return this.undecodable()
+      const touched = touch !== undefined && entry.touchedAt === now && !entry.superseded
+      if (touched && spec.maxAge !== undefined) this.identifier = identifier
+      return { ...entry, id, identifier, principal: principalOf(spec.id, entry.owner), epoch: state.epoch, state }
+    })
+  }
+
+  protected check(): undefined {
+    return undefined
+  }
+
+  protected end() {
+    const identifier = this.base?.identifier ?? readCookie(this.header, this.cookie.name)
+    this.identifier = undefined
+    return isIdentifier(identifier) ? call(this.store.destroy(hashOf(this.spec.id, identifier), this.now)) : Effect.void
+  }
+
+  get save(): Effect.Effect<void, WriteError> {
+    return Effect.suspend(() => {
+      if (this.isSent) return Effect.fail(new SessionSent())
+      return this.base !== undefined && this.isPending(this.base) ? this.persist(this.base) : Effect.void
+    })
   }
 
   protected commit(draft: ResponseDraft) {
-    const { base } = this
+    const { base, isUpgraded } = this
+    if (base === undefined || !this.isPending(base)) return this.send(draft)
+    if (isUpgraded && (base.id === undefined || this.rotation !== undefined)) {
+      return this.log("Error", "What was written to a session is lost: no response can carry its cookie")
+    }
+    return Effect.match(this.persist(base), {
+      onSuccess: () => this.send(draft),
+      onFailure: (error) => {
+        if (error._tag === "SessionUnavailable" && (this.spec.allows || isUpgraded)) {
+          this.log("Error", "What was written to a session is lost: its store is down", error)
+        } else draft.refuse(error)
+      }
+    })
+  }
+
+  private send(draft: ResponseDraft) {
+    if (this.isUpgraded) return
+    if (this.identifier !== undefined && this.base !== undefined) this.put(draft, this.identifier, this.base.expiresAt)
+    else if (this.cleared) this.clear(draft)
+  }
+
+  private isPending(base: Base<A>) {
+    return this.isChanged(base) || (this.touching && base.id !== undefined)
+  }
+
+  private persist(base: Base<A>): Effect.Effect<void, WriteError> {
+    if (this.adrift) {
+      this.log("Error", "What was written to a session is lost: its store is down")
+      return Effect.sync(() => this.forget())
+    }
+    if (base.id === undefined) return this.attempt(base, mostAttempts)
+    return this.spec.exclusively(
+      base.id,
+      (waited) => waited ? this.again(base, mostAttempts) : this.attempt(base, mostAttempts)
+    )
+  }
+
+  private attempt(base: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
+    const { now, spec, state = base.state, store } = this
+    const { id, touchedAt, version } = base
+    const { createdAt, epoch, principal } = this.whose(base)
+    const payload = print(spec.codec.encode(state, epoch))
+    const settle = (changes: Partial<Base<A>>) => (outcome: Outcome): Effect.Effect<void, WriteError> => {
+      if (outcome === "conflict" && attempts > 0) return this.again(base, attempts - 1)
+      if (outcome !== "saved") {
+        return Effect.fail(new SessionConflict({ reason: outcome === "missing" ? "ended" : "changed" }))
+      }
+      this.identifier = changes.identifier ?? this.identifier
+      this.start({ ...base, payload, state, principal, epoch, createdAt, ...changes })
+      return Effect.void
+    }
+    if (id === undefined || this.rotation !== undefined) {
+      const identifier = this.makeIdentifier()
+      const to = hashOf(spec.id, identifier)
+      const owner = principal === undefined ? undefined : ownerOf(spec.id, principal)
+      const expiresAt = expiryOf(spec.lifetimes, { createdAt, touchedAt: now })
+      const entry = { payload, owner, createdAt, touchedAt: now, expiresAt }
+      const made: Effect.Effect<Outcome, SessionUnavailable> = id === undefined
+        ? Effect.map(call(store.create(to, entry, now)), (created) => created ? "saved" : "missing")
+        : call(store.rotate({ id, version }, { id: to, entry }, { now, until: now + spec.grace }))
+      return Effect.flatMap(made, settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt }))
+    }
+    if (payload !== base.payload) {
+      const changes = { payload, touchedAt, expiresAt: base.expiresAt }
+      return Effect.flatMap(call(store.save(id, version, changes, now)), settle({ version: version + 1 }))
+    }
+    // touched alone
+    return Effect.flatMap(
+      this.found(base, { ...spec.lifetimes, every: 0 }),
+      (base) => Effect.sync(() => void this.start(base))
+    )
+  }
+
+  /** Applies what has led here to what is there by now. */
+  private again(before: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
+    return Effect.flatMap(this.found(before), (base) => {
+      const state = this.operations.reduce<State<A> | undefined>(
+        (state, operation) => state === undefined ? undefined : operation(state),
+        base.state
+      )
+      if (state === undefined) return Effect.fail(new SessionConflict({ reason: "changed" }))
+      this.base = base
+      this.state = state
+      return this.attempt(base, attempts)
+    })
+  }
+
+  private found({ identifier = "" }: Base<A>, touch?: Touch): Effect.Effect<Base<A>, WriteError> {
+    return Effect.flatMap(this.read(identifier, touch), (base) => {
+      if (base?.id === undefined) return Effect.fail(new SessionConflict({ reason: "ended" }))
+      return base.superseded ? Effect.fail(new SessionConflict({ reason: "superseded" })) : Effect.succeed(base)
+    })
   }
 }
+
+interface Turns {
+  readonly semaphore: Effect.Semaphore
+  users: number
+  /** Whoever waits for a store that is down need not find out by itself. */
+  failure: SessionUnavailable | undefined
+}
+
+/** The requests of this process that write one session do so one after the other, or each would have the others repeat. */
+const makeExclusive = () => {
+  const all = new Map<string, Turns>()
+  return <A>(
+    id: string,
+    effect: (waited: boolean) => Effect.Effect<A, WriteError>
+  ): Effect.Effect<A, WriteError> =>
+    Effect.suspend(() => {
+      const turns: Turns = all.get(id) ?? { semaphore: Effect.unsafeMakeSemaphore(1), users: 0, failure: undefined }
+      all.set(id, turns)
+      const waited = turns.users++ > 0
+      const run = turns.semaphore.withPermits(1)(
+        Effect.suspend(() => turns.failure === undefined ? effect(waited) : Effect.fail(turns.failure))
+      )
+      const told = Effect.tapError(run, (error) =>
+        Effect.sync(() => {
+          if (error._tag === "SessionUnavailable") turns.failure = error
+        }))
+      const limited = !waited ? told : Effect.timeoutFail(call(told), {
+        duration: longestTurn,
+        onTimeout: () =>
+          new SessionUnavailable({ operation: "save", cause: new Error("Too many requests write it at once") })
+      })
+      return Effect.ensuring(
+        limited,
+        Effect.sync(() => {
+          if (--turns.users === 0) all.delete(id)
+        })
+      )
+    })
+}
+const longestTurn = Duration.seconds(5)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// of a principal
+// ---------------------------------------------------------------------------------------------------------------------
+
+const day = 86_400_000
+/** No browser keeps a cookie for longer (RFC 6265bis section 5.6.2), so no session lives longer, nor has an epoch to. */
+const longest = 400 * day
+
+const withStore = <A>(
+  f: (store: SessionStore["Type"], now: number) => Effect.Effect<A, SessionUnavailable>
+): Effect.Effect<A, SessionUnavailable, SessionStore> =>
+  Effect.flatMap(SessionStore, (store) => Effect.flatMap(Clock.currentTimeMillis, (now) => call(f(store, now))))
+
+/** The epoch first: a session that is made in between is of the old one. */
+const revoke = (owner: string, except?: string) =>
+  withStore((store, now) =>
+    Effect.flatMap(
+      store.advanceEpoch(owner, { now, expiresAt: now + longest }),
+      (epoch) => Effect.map(store.destroyAll(owner, { now, except }), (count) => ({ count, epoch }))
+    )
+  )
+
+// ---------------------------------------------------------------------------------------------------------------------
+// middleware
+// ---------------------------------------------------------------------------------------------------------------------
+
+const compile = <A>(id: string, codec: Codec<A>, options: Options): Spec<A> => {
+  const { chunked = false, epochs = false, kind, maxAge = 14 * day, onUnavailable = "refuse", saveOnError = false } =
+    options
+  const fail = (option: string, remedy: string): never => {
+    throw new TypeError(`Session: ${option} of ${id}: ${remedy}`)
+  }
+  const time = (option: "absolute" | "grace" | "idle" | "maxAge", input: Duration.DurationInput): number => {
+    const millis = Duration.toMillis(input)
+    const least = option === "grace" ? 0 : 1000
+    return millis >= least && millis <= longest ? millis : fail(option, `write a duration from ${least} ms to 400 days`)
+  }
+  if (!["signed", "encrypted", "stored"].includes(kind)) fail("kind", `write "signed", "encrypted" or "stored"`)
+  if (!["refuse", "allow"].includes(onUnavailable)) fail("onUnavailable", `write "refuse" or "allow"`)
+  if (kind === "stored" && chunked) fail("chunked", `leave it out, a store has room enough`)
+  if (kind === "stored" && options.keyring !== undefined) {
+    fail("keyring", `leave it out, its cookie has nothing to sign`)
+  }
+  if (kind !== "stored" && options.grace !== undefined) {
+    fail("grace", `leave it out, nothing can end what a cookie holds`)
+  }
+  const kept = maxAge === "session" ? undefined : time("maxAge", maxAge)
+  const absolute = options.absolute === undefined ? undefined : time("absolute", options.absolute)
+  const idle = options.idle === undefined
+    ? Math.min(kept ?? 14 * day, absolute ?? longest)
+    : time("idle", options.idle)
+  if (absolute !== undefined && idle > absolute) fail("idle", `write no more than absolute, which ends it anyway`)
+  return {
+    id,
+    codec,
+    lifetimes: { idle, absolute: absolute ?? Math.max(90 * day, idle) },
+    every: idle / 10,
+    maxAge: kept,
+    grace: options.grace === undefined ? 10_000 : time("grace", options.grace),
+    saveOnError,
+    epochs,
+    allows: onUnavailable === "allow",
+    chunked,
+    exclusively: makeExclusive()
+  }
+}
+
+const middleware = <Self, A, R, Name extends string>(
+  id: string,
+  codec: Codec<A>,
+  options: Options
+): Middleware.Middleware<Self, never, R, never, Name, Middleware.Phases> => {
+  const { cookie, keyring, kind } = options
+  const spec = compile(id, codec, options)
+  const policy = cookiePolicy("Session", { ...cookie, name: cookie?.name ?? "session" })
+  const purpose = `session/${id}`
+  const handles = Middleware.local<Handle<A>>()
+  const make = (exchange: Middleware.Exchange<Keyring.Keyring | SessionStore>): Handle<A> => {
+    const variant = policy.forHost(exchange.request.headers["host"])
+    if (kind === "stored") return new StoredHandle(spec, variant, exchange, exchange.get(SessionStore))
+    const store = spec.epochs ? exchange.get(SessionStore) : undefined
+    const keys = (keyring ?? exchange.get(Keyring.Keyring)).purpose(purpose)
+    return new CookieHandle(spec, variant, exchange, store, sealOf(kind, keys, variant.name, exchange.entropy))
+  }
+  const name = (options.name ?? id) as Name
+  return fromPhases(name, [{
+    name,
+    provides: id,
+    request: (exchange: Middleware.Exchange<Keyring.Keyring | SessionStore>) => {
+      const handle = make(exchange)
+      handles.set(exchange, handle)
+      return Middleware.Provide(handle)
+    },
+    response: (draft: ResponseDraft, exchange: Middleware.Exchange) => handles.get(exchange)?.respond(draft)
+  }])
+}
+
+const sealOf = (
+  kind: "signed" | "encrypted",
+  keys: Keyring.Purpose,
+  context: string,
+  entropy: Entropy.Service
+): Seal =>
+  kind === "signed"
+    ? { write: (text) => keys.sign(text, context), read: (text) => keys.verify(text, context) }
+    : { write: (text) => keys.seal(text, context, entropy), read: (text) => keys.open(text, context) }

@@ -36,7 +36,7 @@ export const readChunks = (header: string | undefined, name: string): string | u
 }
 
 const longestField = 65_536
-const mostChunks = 8
+export const mostChunks = 8
 
 const chunkNames = (name: string): ReadonlyArray<string> =>
   Array.from({ length: mostChunks }, (_, index) => `${name}.${index}`)
