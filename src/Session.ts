@@ -951,7 +951,7 @@ class StoredHandle<A> extends Handle<A> {
     const identifier = readCookie(this.header, this.cookie.name)
     if (!isIdentifier(identifier)) return this.fresh
     return Effect.flatMap(
-      this.read(identifier, { ...this.spec.lifetimes, every: this.spec.every }),
+      this.read(identifier, { every: this.spec.every, idle: this.spec.lifetimes.idle }),
       (base) => lift(base === undefined ? this.fresh : this.inEpoch(base))
     )
   }
@@ -1043,7 +1043,14 @@ class StoredHandle<A> extends Handle<A> {
       const to = hashOf(spec.id, identifier)
       const owner = principal === undefined ? undefined : ownerOf(spec.id, principal)
       const expiresAt = expiryOf(spec.lifetimes, { createdAt, touchedAt: now })
-      const entry = { payload, owner, createdAt, touchedAt: now, expiresAt }
+      const entry = {
+        payload,
+        owner,
+        createdAt,
+        touchedAt: now,
+        expiresAt,
+        endsAt: createdAt + spec.lifetimes.absolute
+      }
       const made: Effect.Effect<Outcome, SessionUnavailable> = id === undefined
         ? Effect.map(call(store.create(to, entry, now)), (created) => created ? "saved" : "missing")
         : call(store.rotate({ id, version }, { id: to, entry }, { now, until: now + spec.grace }))
@@ -1055,7 +1062,7 @@ class StoredHandle<A> extends Handle<A> {
     }
     // touched alone
     return Effect.flatMap(
-      this.found(base, { ...spec.lifetimes, every: 0 }),
+      this.found(base, { every: 0, idle: spec.lifetimes.idle }),
       (base) => Effect.sync(() => void this.start(base))
     )
   }

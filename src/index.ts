@@ -73,6 +73,13 @@ export * as HttpException from "./HttpException.js"
 export * as HttpsRedirect from "./HttpsRedirect.js"
 
 /**
+ * Secrets that can be rotated: what they sign or seal can be read back by this server alone, and by no other part of it.
+ *
+ * @since 0.1.0
+ */
+export * as Keyring from "./Keyring.js"
+
+/**
  * Measures what a server does: durations, sizes, requests in flight and refusals, as Effect metrics under the names of
  * OpenTelemetry's conventions for HTTP servers.
  *
@@ -126,6 +133,14 @@ export * as ServerErrors from "./ServerErrors.js"
  * @since 0.1.0
  */
 export * as ServerTiming from "./ServerTiming.js"
+
+/**
+ * Sessions: what a server remembers of a browser between requests, typed by a schema. In a cookie that is signed or
+ * encrypted, or in a store.
+ *
+ * @since 0.1.0
+ */
+export * as Session from "./Session.js"
 
 /**
  * Where sessions are kept: the port, and what stands behind it in memory.
