@@ -1,0 +1,781 @@
+/** The session of one request, in a cookie or in a store. */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
+import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import type * as Schema from "effect/Schema"
+import * as Crypto from "node:crypto"
+import type * as Keyring from "../Keyring.js"
+import type * as Middleware from "../Middleware.js"
+import type { ResponseDraft } from "../ResponseDraft.js"
+import type { Flash, Service, Versions } from "../Session.js"
+import type { Outcome, Touch } from "../SessionStore.js"
+import { SessionStore, SessionUnavailable } from "../SessionStore.js"
+import type { CookieVariant } from "./cookie.js"
+import { cookieLimit, mostChunks, readChunks, readCookie, splitChunks } from "./cookie.js"
+import { isUpgraded } from "./nodeResponse.js"
+import { SessionConflict, SessionSent, SessionTooLarge, type WriteError } from "./sessionErrors.js"
+import type { Content } from "./sessionPayload.js"
+import { expiryOf, parse, parsePortable, print, printPortable } from "./sessionPayload.js"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// what is kept, as text
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface State<A> {
+  readonly value: A
+  readonly flashes: ReadonlyArray<Flash>
+}
+
+export interface Codec<A> {
+  readonly initial: () => A
+  /** `undefined` for what the schema does not decode, of this version or of one before it. */
+  readonly decode: (content: Content) => State<A> | undefined
+  readonly read: (payload: string) => (State<A> & { readonly epoch: number }) | undefined
+  /** Throws on what is no value of the schema. */
+  readonly encode: (state: State<A>, epoch: number) => Content
+}
+
+export const codecOf = <A, I>(
+  id: string,
+  schema: Schema.Schema<A, I>,
+  { initial, migrate, version = 1 }: Versions & { readonly initial?: (() => A) | undefined } = {}
+): Codec<A> => {
+  if (!Number.isSafeInteger(version) || version < 1) {
+    throw new TypeError(`Session: version of ${id} is ${version}: count from 1`)
+  }
+  const toValue = ParseResult.decodeUnknownEither(schema)
+  const fromValue = ParseResult.encodeSync(schema)
+  const decode: Codec<A>["decode"] = (content) => {
+    const { flashes } = content
+    if (content.version > version || (content.version < version && migrate === undefined)) return undefined
+    try {
+      const data = content.version === version ? content.data : migrate?.(content.data, content.version)
+      return Either.getOrUndefined(Either.map(toValue(data), (value) => ({ value, flashes })))
+    } catch {
+      // a migration that has not thought of it
+      return undefined
+    }
+  }
+  const encode: Codec<A>["encode"] = ({ flashes, value }, epoch) => ({
+    version,
+    data: fromValue(value),
+    flashes,
+    epoch
+  })
+  const first = initial ?? (() => Either.getOrThrow(toValue({})))
+  const kept = parse(print(encode({ value: first(), flashes: [] }, 0)))
+  if (kept === undefined || decode(kept) === undefined) {
+    throw new TypeError(
+      `Session: what a new ${id} holds does not come back from JSON: give its schema a form that does`
+    )
+  }
+  const read: Codec<A>["read"] = (payload) => {
+    const content = parse(payload)
+    const state = content === undefined ? undefined : decode(content)
+    return content === undefined || state === undefined ? undefined : { ...state, epoch: content.epoch }
+  }
+  return { initial: first, decode, encode, read }
+}
+
+export const ownerOf = (id: string, principal: string): string => `${id}:${principal}`
+const principalOf = (id: string, owner: string | undefined): string | undefined => owner?.slice(id.length + 1)
+
+/** Of the tag's own: an identifier is good for no other. */
+const hashOf = (id: string, identifier: string): string =>
+  Crypto.createHash("sha256").update(`${id}\0${identifier}`).digest("base64url")
+
+const isIdentifier = (text: string | undefined): text is string => text !== undefined && /^[\w-]{43}$/.test(text)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// the session of a request
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** A middleware's options, compiled. */
+export interface Spec<A> {
+  readonly id: string
+  readonly codec: Codec<A>
+  /** In milliseconds, as all times are. */
+  readonly lifetimes: { readonly idle: number; readonly absolute: number }
+  readonly every: number
+  /** `undefined`: until the browser is closed. */
+  readonly maxAge: number | undefined
+  readonly grace: number
+  readonly saveOnError: boolean
+  readonly epochs: boolean
+  readonly allows: boolean
+  readonly chunked: boolean
+  readonly exclusively: ReturnType<typeof makeExclusive>
+}
+
+/** What there is before a request writes. */
+interface Base<A> {
+  /** Hashed; `undefined` for a new one. */
+  readonly id: string | undefined
+  readonly identifier: string | undefined
+  /** As it was found. */
+  readonly payload: string | undefined
+  readonly version: number
+  readonly superseded: boolean
+  readonly createdAt: number
+  readonly touchedAt: number
+  readonly expiresAt: number
+  readonly principal: string | undefined
+  readonly epoch: number
+  readonly state: State<A>
+}
+
+/** `undefined` where it depends on the state that it was made for. */
+type Operation<A> = (state: State<A>) => State<A> | undefined
+
+interface Loaded<A> {
+  readonly base: Base<A>
+  readonly state: State<A>
+}
+
+/** Of messages that nobody reads only the last are kept. */
+const mostFlashes = 32
+
+export abstract class Handle<A> implements Service<A> {
+  protected base: Base<A> | undefined
+  protected state: State<A> | undefined
+  /** What has led to the state, to be applied again to what another request has left. */
+  protected operations: Array<Operation<A>> = []
+  /** Whose it becomes, where that is said. */
+  protected rotation:
+    | { readonly bound?: { readonly principal: string | undefined; readonly epoch: number } | undefined }
+    | undefined
+  protected touching = false
+  /** It has been destroyed: its cookie has to go. */
+  protected cleared = false
+  /** The store could not say what it is: what is written is dropped. */
+  protected adrift = false
+  private accessed = false
+  private sent = false
+  private loading: Effect.Semaphore | undefined
+
+  constructor(
+    protected readonly spec: Spec<A>,
+    protected readonly cookie: CookieVariant,
+    protected readonly exchange: Middleware.Exchange,
+    protected readonly store: SessionStore["Type"] | undefined
+  ) {}
+
+  /** What the request came with; a new one where that is nothing good. */
+  protected abstract find(): Base<A> | Effect.Effect<Base<A>, SessionUnavailable>
+  /** Whether what is to be written fits. */
+  protected abstract check(base: Base<A>): SessionTooLarge | undefined
+  /** Ends it in the store. */
+  protected abstract end(): Effect.Effect<void, SessionUnavailable>
+  protected abstract commit(draft: ResponseDraft): void | Effect.Effect<void>
+  abstract readonly save: Effect.Effect<void, WriteError>
+
+  get get() {
+    return Effect.map(this.load, ({ state }) => state.value)
+  }
+  set(value: A) {
+    let applied = false
+    return this.write((state) => {
+      if (applied) return undefined
+      applied = true
+      return { ...state, value }
+    })
+  }
+  update(f: (value: A) => A) {
+    return this.write((state) => ({ ...state, value: f(state.value) }))
+  }
+  modify<B>(f: (value: A) => readonly [result: B, value: A]): Effect.Effect<B, WriteError> {
+    return Effect.suspend(() => {
+      let told: Option.Option<B> = Option.none()
+      const written = this.write((state) => {
+        const [result, value] = f(state.value)
+        if (Option.isSome(told) && !Equal.equals(told.value, result)) return undefined
+        told = Option.some(result)
+        return { ...state, value }
+      })
+      return Effect.map(written, () => Option.getOrThrow(told))
+    })
+  }
+  rotate({ principal }: { readonly principal?: string | null | undefined } = {}): Effect.Effect<void, WriteError> {
+    if (principal === "") {
+      return Effect.die(new TypeError("Session: rotate has an empty principal: write null for nobody"))
+    }
+    return Effect.flatMap(this.writable, ({ base }) => {
+      if (principal === undefined) return this.turn(base, this.rotation?.bound)
+      if (principal === null) return this.turn(base, { principal: undefined, epoch: 0 })
+      return Effect.flatMap(this.epochOf(principal), (epoch) => this.turn(base, { principal, epoch }))
+    })
+  }
+  get destroy() {
+    return Effect.suspend((): Effect.Effect<void, SessionSent | SessionUnavailable> => {
+      this.accessed = true
+      if (this.isSent) return Effect.fail(new SessionSent())
+      return Effect.map(this.end(), () => {
+        this.cleared = true
+        this.start(this.fresh)
+      })
+    })
+  }
+  get touch() {
+    return Effect.flatMap(this.load, () => {
+      if (this.isSent) return Effect.fail(new SessionSent())
+      this.touching = true
+      return Effect.void
+    })
+  }
+  get id() {
+    return Effect.map(this.load, ({ base }) => Option.fromNullable(base.id))
+  }
+  get principal() {
+    return Effect.map(this.load, ({ base }) => Option.fromNullable(this.whose(base).principal))
+  }
+  get expiresAt() {
+    return Effect.map(
+      this.load,
+      ({ base: { expiresAt, id } }) => id === undefined ? Option.none() : Option.some(DateTime.unsafeMake(expiresAt))
+    )
+  }
+  get isNew() {
+    return Effect.map(this.load, ({ base }) => base.id === undefined)
+  }
+  flash(text: string, kind = "info") {
+    return this.write(({ flashes, value }) => ({ value, flashes: [...flashes, { kind, text }].slice(-mostFlashes) }))
+  }
+  get flashes() {
+    return Effect.flatMap(this.load, ({ state: { flashes } }): Effect.Effect<ReadonlyArray<Flash>, WriteError> => {
+      if (flashes.length === 0) return Effect.succeed(flashes)
+      const isTaken = ({ kind, text }: Flash) => flashes.some((flash) => flash.kind === kind && flash.text === text)
+      const taken = this.write((state) => ({ ...state, flashes: state.flashes.filter((flash) => !isTaken(flash)) }))
+      return Effect.as(taken, flashes)
+    })
+  }
+  get revokeOthers(): Effect.Effect<number, WriteError, SessionStore> {
+    return Effect.flatMap(this.writable, ({ base }) => {
+      const { principal } = this.whose(base)
+      if (principal === undefined) return Effect.succeed(0)
+      return Effect.flatMap(
+        revoke(ownerOf(this.spec.id, principal), base.id),
+        ({ count, epoch }) => Effect.as(this.spec.epochs ? this.turn(base, { principal, epoch }) : Effect.void, count)
+      )
+    })
+  }
+
+  /** On the way out, once. */
+  respond(draft: ResponseDraft): void | Effect.Effect<void> {
+    this.sent = true
+    if (!this.accessed) return
+    draft.vary("Cookie")
+    if (draft.status >= 500 && !this.spec.saveOnError) this.forget()
+    return this.commit(draft)
+  }
+
+  protected get now() {
+    return this.exchange.clock.unsafeCurrentTimeMillis()
+  }
+  protected get header() {
+    return this.exchange.request.headers["cookie"]
+  }
+  protected get isUpgraded() {
+    return isUpgraded(this.exchange.request)
+  }
+  protected get isSent() {
+    return this.sent || this.isUpgraded
+  }
+  protected get fresh(): Base<A> {
+    const { now } = this
+    return {
+      id: undefined,
+      identifier: undefined,
+      payload: undefined,
+      version: 0,
+      superseded: false,
+      createdAt: now,
+      touchedAt: now,
+      expiresAt: now,
+      principal: undefined,
+      epoch: 0,
+      state: { value: this.spec.codec.initial(), flashes: [] }
+    }
+  }
+  protected makeIdentifier() {
+    return Buffer.from(this.exchange.entropy.bytes(32)).toString("base64url")
+  }
+
+  /** What there is, and what it holds by now: found once, however many ask. */
+  protected get load(): Effect.Effect<Loaded<A>, SessionUnavailable> {
+    return Effect.suspend(() => {
+      this.accessed = true
+      const { loaded } = this
+      if (loaded !== undefined) return Effect.succeed(loaded)
+      const found = this.find()
+      if (!Effect.isEffect(found)) return Effect.succeed(this.start(found))
+      this.loading ??= Effect.unsafeMakeSemaphore(1)
+      return this.loading.withPermits(1)(Effect.suspend(() => {
+        const { loaded } = this
+        return loaded === undefined
+          ? Effect.map(this.settled(found), (base) => this.start(base))
+          : Effect.succeed(loaded)
+      }))
+    })
+  }
+  private get loaded(): Loaded<A> | undefined {
+    const { base, state } = this
+    return base === undefined || state === undefined ? undefined : { base, state }
+  }
+  private settled(found: Effect.Effect<Base<A>, SessionUnavailable>) {
+    return !this.spec.allows ? found : Effect.catchAll(found, (error) =>
+      Effect.sync(() => {
+        this.log("Warning", "The store of a session is down; the request has a new one, which is not kept", error)
+        this.adrift = true
+        return this.fresh
+      }))
+  }
+  protected start(base: Base<A>): Loaded<A> {
+    this.base = base
+    this.state = base.state
+    this.operations = []
+    this.rotation = undefined
+    this.touching = false
+    return { base, state: base.state }
+  }
+  /** What was to be written is not. */
+  protected forget() {
+    if (this.base !== undefined) this.start(this.base)
+  }
+
+  private get writable(): Effect.Effect<Loaded<A>, WriteError> {
+    return Effect.flatMap(this.load, (loaded): Effect.Effect<Loaded<A>, WriteError> => {
+      if (this.isSent) return Effect.fail(new SessionSent())
+      return loaded.base.superseded
+        ? Effect.fail(new SessionConflict({ reason: "superseded" }))
+        : Effect.succeed(loaded)
+    })
+  }
+  private write(operation: Operation<A>): Effect.Effect<void, WriteError> {
+    return Effect.flatMap(this.writable, ({ base, state }) => {
+      this.state = operation(state)
+      this.operations.push(operation)
+      const tooLarge = this.check(base)
+      if (tooLarge === undefined) return Effect.void
+      this.operations.pop()
+      this.state = state
+      return Effect.fail(tooLarge)
+    })
+  }
+  private turn(base: Base<A>, bound: { readonly principal: string | undefined; readonly epoch: number } | undefined) {
+    const before = this.rotation
+    this.rotation = { bound }
+    const tooLarge = this.check(base)
+    if (tooLarge === undefined) return Effect.void
+    this.rotation = before
+    return Effect.fail(tooLarge)
+  }
+
+  /** Whose it will be, and since when it is. */
+  protected whose({ createdAt, epoch, principal }: Base<A>) {
+    const bound = this.rotation?.bound
+    return bound === undefined ? { principal, epoch, createdAt } : { ...bound, createdAt: this.now }
+  }
+  /** Whether there is anything to write. */
+  protected isChanged(base: Base<A>): boolean {
+    const { operations, rotation, spec, state = base.state } = this
+    if (rotation !== undefined && (base.id !== undefined || rotation.bound?.principal !== undefined)) return true
+    if (operations.length === 0) return false
+    const payloadOf = (state: State<A>) => print(spec.codec.encode(state, base.epoch))
+    return payloadOf(state) !== (base.payload ?? payloadOf(base.state))
+  }
+  private epochOf(principal: string): Effect.Effect<number, SessionUnavailable> {
+    const { now, spec, store } = this
+    return spec.epochs && store !== undefined ? call(store.epoch(ownerOf(spec.id, principal), now)) : Effect.succeed(0)
+  }
+  /** One of an epoch that is over is nothing good. */
+  protected inEpoch(base: Base<A>): Base<A> | Effect.Effect<Base<A>, SessionUnavailable> {
+    if (!this.spec.epochs || base.principal === undefined) return base
+    return Effect.map(this.epochOf(base.principal), (epoch) => epoch === base.epoch ? base : this.fresh)
+  }
+
+  protected log(level: "Info" | "Warning" | "Error", message: string, error?: SessionUnavailable) {
+    this.exchange.log(
+      LogLevel.fromLiteral(level),
+      message,
+      { session: this.spec.id },
+      error === undefined ? undefined : Cause.fail(error)
+    )
+  }
+  protected undecodable() {
+    this.log("Warning", "What a session holds cannot be decoded; it is a new one")
+    return this.fresh
+  }
+
+  protected put(draft: ResponseDraft, value: string, expiresAt: number) {
+    const { chunked, maxAge } = this.spec
+    const { cookie, header } = this
+    const seconds = maxAge === undefined ? undefined : Math.ceil(Math.min(maxAge, expiresAt - this.now) / 1000)
+    const lifetime = seconds === undefined ? {} : { maxAge: Duration.seconds(seconds) }
+    const chunks = chunked ? splitChunks(cookie, value, header) : undefined
+    for (const [name, text] of chunks?.set ?? [[cookie.name, value]]) {
+      if (Object.hasOwn(draft.cookies.cookies, name)) {
+        throw new TypeError(
+          `Session: ${this.spec.id} and something else set ${name}: give one of them another cookie.name`
+        )
+      }
+      draft.setCookie(name, text, { ...cookie.options, ...lifetime })
+    }
+    this.expire(draft, chunks?.expire ?? [])
+    draft.cacheControl("private")
+  }
+  protected clear(draft: ResponseDraft) {
+    const { cookie, header } = this
+    const names = splitChunks(cookie, "", header)?.expire ?? []
+    this.expire(draft, names)
+    if (names.length > 0) draft.cacheControl("private")
+  }
+  private expire(draft: ResponseDraft, names: ReadonlyArray<string>) {
+    for (const name of names) draft.setCookie(name, "", this.cookie.expired)
+  }
+}
+
+export const isHandle = (session: unknown): session is Handle<unknown> => session instanceof Handle
+
+/** Platform's servers interrupt nothing, and then a store's own limit of time would not either. */
+const call = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.interruptible(effect)
+
+const lift = <A, E>(value: A | Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.isEffect(value) ? value : Effect.succeed(value)
+
+// --- in a cookie -----------------------------------------------------------------------------------------------------
+
+export interface Seal {
+  readonly write: (text: string) => string
+  readonly read: (text: string) => Keyring.Opened | undefined
+}
+
+export class CookieHandle<A> extends Handle<A> {
+  /** By a key that is going. */
+  private stale = false
+  private identifier: string | undefined
+  /** As it was checked. */
+  private text: string | undefined
+
+  constructor(
+    spec: Spec<A>,
+    cookie: CookieVariant,
+    exchange: Middleware.Exchange,
+    store: SessionStore["Type"] | undefined,
+    private readonly seal: Seal
+  ) {
+    super(spec, cookie, exchange, store)
+  }
+
+  protected find() {
+    const { cookie, header, spec } = this
+    const text = spec.chunked ? readChunks(header, cookie.name) : readCookie(header, cookie.name)
+    if (text === undefined || text === "") return this.fresh
+    const opened = this.seal.read(text)
+    if (opened === undefined) {
+      this.log("Info", "The cookie of a session is not one of ours; it is a new one")
+      return this.fresh
+    }
+    const found = parsePortable(opened.value)
+    if (found === undefined) return this.undecodable()
+    const expiresAt = expiryOf(spec.lifetimes, found)
+    if (expiresAt <= this.now) return this.fresh
+    const state = spec.codec.decode(found)
+    if (state === undefined) return this.undecodable()
+    this.stale = opened.stale
+    return this.inEpoch({
+      ...found,
+      id: hashOf(spec.id, found.id),
+      identifier: found.id,
+      payload: print(found),
+      version: 0,
+      superseded: false,
+      expiresAt,
+      state
+    })
+  }
+
+  protected end() {
+    return Effect.void
+  }
+
+  protected check(base: Base<A>): SessionTooLarge | undefined {
+    const { cookie, spec } = this
+    const text = this.portable(base)
+    const limit = spec.chunked ? cookieLimit * mostChunks : cookieLimit
+    if (text.length <= limit) {
+      this.text = this.seal.write(text)
+      const fits = spec.chunked
+        ? splitChunks(cookie, this.text, undefined) !== undefined
+        : cookie.size(this.text) <= limit
+      if (fits) return undefined
+    }
+    const size = cookie.size(this.text ?? text)
+    this.text = undefined
+    return new SessionTooLarge({ size, limit })
+  }
+
+  private portable(base: Base<A>): string {
+    const { rotation, spec, state = base.state } = this
+    const { createdAt, epoch, principal } = this.whose(base)
+    const kept = rotation === undefined ? base.identifier : undefined
+    const id = kept ?? (this.identifier ??= this.makeIdentifier())
+    return printPortable({ ...spec.codec.encode(state, epoch), id, createdAt, touchedAt: this.now, principal })
+  }
+
+  /** It goes with the response. */
+  readonly save = Effect.void
+
+  protected commit(draft: ResponseDraft) {
+    const { base, now, spec } = this
+    const changed = base !== undefined && this.isChanged(base)
+    if (changed && (this.adrift || this.isUpgraded)) {
+      return this.log("Error", "What was written to a session is lost: no response can carry it")
+    }
+    const wears = base?.id !== undefined && (this.touching || this.stale || base.touchedAt + spec.every <= now)
+    if (base === undefined || !(changed || wears) || this.isUpgraded) {
+      return this.cleared
+        ? this.clear(draft)
+        : undefined
+    }
+    const { createdAt } = this.whose(base)
+    this.put(
+      draft,
+      this.text ?? this.seal.write(this.portable(base)),
+      expiryOf(spec.lifetimes, { createdAt, touchedAt: now })
+    )
+  }
+
+  protected override start(base: Base<A>) {
+    this.text = this.identifier = undefined
+    return super.start(base)
+  }
+}
+
+// --- in a store ------------------------------------------------------------------------------------------------------
+
+/** As many processes can be at one session at once before one of them has to give up. */
+const mostAttempts = 32
+
+export class StoredHandle<A> extends Handle<A> {
+  /** To be sent: of one that is new or rotated, or that the browser has to keep for longer. */
+  private identifier: string | undefined
+
+  constructor(
+    spec: Spec<A>,
+    cookie: CookieVariant,
+    exchange: Middleware.Exchange,
+    protected override readonly store: SessionStore["Type"]
+  ) {
+    super(spec, cookie, exchange, store)
+  }
+
+  protected find() {
+    const identifier = readCookie(this.header, this.cookie.name)
+    if (!isIdentifier(identifier)) return this.fresh
+    return Effect.flatMap(
+      this.read(identifier, { every: this.spec.every, idle: this.spec.lifetimes.idle }),
+      (base) => lift(base === undefined ? this.fresh : this.inEpoch(base))
+    )
+  }
+
+  private read(identifier: string, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
+    const { now, spec, store } = this
+    const id = hashOf(spec.id, identifier)
+    return Effect.map(call(store.load(id, { now, touch })), (entry) => {
+      if (entry === undefined || expiryOf(spec.lifetimes, entry) <= now) return undefined
+      const state = spec.codec.read(entry.payload)
+      if (state === undefined) return this.undecodable()
+      const touched = touch !== undefined && entry.touchedAt === now && !entry.superseded
+      if (touched && spec.maxAge !== undefined) this.identifier = identifier
+      return { ...entry, id, identifier, principal: principalOf(spec.id, entry.owner), epoch: state.epoch, state }
+    })
+  }
+
+  protected check(): undefined {
+    return undefined
+  }
+
+  protected end() {
+    const identifier = this.base?.identifier ?? readCookie(this.header, this.cookie.name)
+    this.identifier = undefined
+    return isIdentifier(identifier) ? call(this.store.destroy(hashOf(this.spec.id, identifier), this.now)) : Effect.void
+  }
+
+  get save(): Effect.Effect<void, WriteError> {
+    return Effect.suspend(() => {
+      if (this.isSent) return Effect.fail(new SessionSent())
+      return this.base !== undefined && this.isPending(this.base) ? this.persist(this.base) : Effect.void
+    })
+  }
+
+  protected commit(draft: ResponseDraft) {
+    const { base, isUpgraded } = this
+    if (base === undefined || !this.isPending(base)) return this.send(draft)
+    if (isUpgraded && (base.id === undefined || this.rotation !== undefined)) {
+      return this.log("Error", "What was written to a session is lost: no response can carry its cookie")
+    }
+    return Effect.match(this.persist(base), {
+      onSuccess: () => this.send(draft),
+      onFailure: (error) => {
+        if (error._tag === "SessionUnavailable" && (this.spec.allows || isUpgraded)) {
+          this.log("Error", "What was written to a session is lost: its store is down", error)
+        } else draft.refuse(error)
+      }
+    })
+  }
+
+  private send(draft: ResponseDraft) {
+    if (this.isUpgraded) return
+    if (this.identifier !== undefined && this.base !== undefined) this.put(draft, this.identifier, this.base.expiresAt)
+    else if (this.cleared) this.clear(draft)
+  }
+
+  private isPending(base: Base<A>) {
+    return this.isChanged(base) || (this.touching && base.id !== undefined)
+  }
+
+  private persist(base: Base<A>): Effect.Effect<void, WriteError> {
+    if (this.adrift) {
+      this.log("Error", "What was written to a session is lost: its store is down")
+      return Effect.sync(() => this.forget())
+    }
+    if (base.id === undefined) return this.attempt(base, mostAttempts)
+    return this.spec.exclusively(
+      base.id,
+      (waited) => waited ? this.again(base, mostAttempts) : this.attempt(base, mostAttempts)
+    )
+  }
+
+  private attempt(base: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
+    const { now, spec, state = base.state, store } = this
+    const { id, touchedAt, version } = base
+    const { createdAt, epoch, principal } = this.whose(base)
+    const payload = print(spec.codec.encode(state, epoch))
+    const settle = (changes: Partial<Base<A>>) => (outcome: Outcome): Effect.Effect<void, WriteError> => {
+      if (outcome === "conflict" && attempts > 0) return this.again(base, attempts - 1)
+      if (outcome !== "saved") {
+        return Effect.fail(new SessionConflict({ reason: outcome === "missing" ? "ended" : "changed" }))
+      }
+      this.identifier = changes.identifier ?? this.identifier
+      this.start({ ...base, payload, state, principal, epoch, createdAt, ...changes })
+      return Effect.void
+    }
+    if (id === undefined || this.rotation !== undefined) {
+      const identifier = this.makeIdentifier()
+      const to = hashOf(spec.id, identifier)
+      const owner = principal === undefined ? undefined : ownerOf(spec.id, principal)
+      const expiresAt = expiryOf(spec.lifetimes, { createdAt, touchedAt: now })
+      const entry = {
+        payload,
+        owner,
+        createdAt,
+        touchedAt: now,
+        expiresAt,
+        endsAt: createdAt + spec.lifetimes.absolute
+      }
+      const made: Effect.Effect<Outcome, SessionUnavailable> = id === undefined
+        ? Effect.map(call(store.create(to, entry, now)), (created) => created ? "saved" : "missing")
+        : call(store.rotate({ id, version }, { id: to, entry }, { now, until: now + spec.grace }))
+      return Effect.flatMap(made, settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt }))
+    }
+    if (payload !== base.payload) {
+      const changes = { payload, touchedAt, expiresAt: base.expiresAt }
+      return Effect.flatMap(call(store.save(id, version, changes, now)), settle({ version: version + 1 }))
+    }
+    // touched alone
+    return Effect.flatMap(
+      this.found(base, { every: 0, idle: spec.lifetimes.idle }),
+      (base) => Effect.sync(() => void this.start(base))
+    )
+  }
+
+  /** Applies what has led here to what is there by now. */
+  private again(before: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
+    return Effect.flatMap(this.found(before), (base) => {
+      const state = this.operations.reduce<State<A> | undefined>(
+        (state, operation) => state === undefined ? undefined : operation(state),
+        base.state
+      )
+      if (state === undefined) return Effect.fail(new SessionConflict({ reason: "changed" }))
+      this.base = base
+      this.state = state
+      return this.attempt(base, attempts)
+    })
+  }
+
+  private found({ identifier = "" }: Base<A>, touch?: Touch): Effect.Effect<Base<A>, WriteError> {
+    return Effect.flatMap(this.read(identifier, touch), (base) => {
+      if (base?.id === undefined) return Effect.fail(new SessionConflict({ reason: "ended" }))
+      return base.superseded ? Effect.fail(new SessionConflict({ reason: "superseded" })) : Effect.succeed(base)
+    })
+  }
+}
+
+interface Turns {
+  readonly semaphore: Effect.Semaphore
+  users: number
+  /** Whoever waits for a store that is down need not find out by itself. */
+  failure: SessionUnavailable | undefined
+}
+
+/** The requests of this process that write one session do so one after the other, or each would have the others repeat. */
+export const makeExclusive = () => {
+  const all = new Map<string, Turns>()
+  return <A>(
+    id: string,
+    effect: (waited: boolean) => Effect.Effect<A, WriteError>
+  ): Effect.Effect<A, WriteError> =>
+    Effect.suspend(() => {
+      const turns: Turns = all.get(id) ?? { semaphore: Effect.unsafeMakeSemaphore(1), users: 0, failure: undefined }
+      all.set(id, turns)
+      const waited = turns.users++ > 0
+      const run = turns.semaphore.withPermits(1)(
+        Effect.suspend(() => turns.failure === undefined ? effect(waited) : Effect.fail(turns.failure))
+      )
+      const told = Effect.tapError(run, (error) =>
+        Effect.sync(() => {
+          if (error._tag === "SessionUnavailable") turns.failure = error
+        }))
+      const limited = !waited ? told : Effect.timeoutFail(call(told), {
+        duration: longestTurn,
+        onTimeout: () =>
+          new SessionUnavailable({ operation: "save", cause: new Error("Too many requests write it at once") })
+      })
+      return Effect.ensuring(
+        limited,
+        Effect.sync(() => {
+          if (--turns.users === 0) all.delete(id)
+        })
+      )
+    })
+}
+const longestTurn = Duration.seconds(5)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// of a principal
+// ---------------------------------------------------------------------------------------------------------------------
+
+export const day = 86_400_000
+/** No browser keeps a cookie for longer (RFC 6265bis section 5.6.2), so no session lives longer, nor has an epoch to. */
+export const longest = 400 * day
+
+export const withStore = <A>(
+  f: (store: SessionStore["Type"], now: number) => Effect.Effect<A, SessionUnavailable>
+): Effect.Effect<A, SessionUnavailable, SessionStore> =>
+  Effect.flatMap(SessionStore, (store) => Effect.flatMap(Clock.currentTimeMillis, (now) => call(f(store, now))))
+
+/** The epoch first: a session that is made in between is of the old one. */
+export const revoke = (owner: string, except?: string) =>
+  withStore((store, now) =>
+    Effect.flatMap(
+      store.advanceEpoch(owner, { now, expiresAt: now + longest }),
+      (epoch) => Effect.map(store.destroyAll(owner, { now, except }), (count) => ({ count, epoch }))
+    )
+  )
