@@ -238,6 +238,17 @@ describe("sign", () => {
     assert.strictEqual(purpose.sign("v", name), `${head}.${mac}`)
   })
 
+  it("a longer text is not looked at, though its MAC is right", () => {
+    const okm = Buffer.from(Crypto.hkdfSync("sha256", newest, "", "effect-middleware/Keyring sign \"session\"", 38))
+    const text = (characters: number) => {
+      const head = `s1.${okm.toString("base64url", 32)}.${"A".repeat(characters - 12 - 44)}`
+      const mac = Crypto.createHmac("sha256", okm.subarray(0, 32)).update(`"__Host-session"${head}`)
+      return `${head}.${mac.digest("base64url")}`
+    }
+    assert.isDefined(purpose.verify(text(65_536), name))
+    assert.isUndefined(purpose.verify(text(65_537), name))
+  })
+
   it("the form is for good", () => {
     assert.strictEqual(purpose.sign("v", name), "s1.viuJGknG.dg.AOEuk1WEw8Yrd81tuBY2hyzymd9oUm40BJPS8D3nlSc")
   })

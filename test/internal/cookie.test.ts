@@ -252,6 +252,7 @@ describe("cookiePolicy", () => {
     [{ path: "/app" }, "path is \"/app\": leave it out, or write prefix: \"__Secure-\""],
     [{ domain: "example.com" }, "domain is \"example.com\": leave it out, or write prefix: \"__Secure-\""],
     [{ prefix: "none", path: "/; Domain=evil" }, "path is \"/; Domain=evil\": begin with \"/\""],
+    [{ prefix: "none", path: "/;Domain=evil" }, "path is \"/;Domain=evil\": begin with \"/\""],
     [{ prefix: "none", path: "" }, "path is \"\": begin"],
     [{ prefix: "none", path: "app" }, "path is \"app\": begin"],
     [{ prefix: "none", path: "/a b" }, "path is \"/a b\": begin"],
