@@ -17,8 +17,10 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as memory from "./internal/sessionMemoryStore.js"
 import { fromRecords } from "./internal/sessionRecordsStore.js"
+import { fromRedis } from "./internal/sessionRedisStore.js"
 import { fromTexts } from "./internal/sessionTextStore.js"
 import * as ProblemDetails from "./ProblemDetails.js"
+import * as Redis from "./Redis.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // failures
@@ -287,6 +289,52 @@ export const layerKeyValue = (
               () => Effect.void
             )
         }, timeout),
-        (operation, cause) => new SessionUnavailable({ operation, cause })
+        unavailableTo
       ))
+  )
+
+const unavailableTo = (operation: string, cause: unknown) => new SessionUnavailable({ operation, cause })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// in Redis
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RedisOptions {
+  /** What every key begins with. Default: `"session:"`. */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * Sessions in Redis 6 or later, of a single server, Sentinel or a Cluster, shared by every process.
+ *
+ * - What is done to one session is one script about one key, so it is atomic. `load`, with the touch, and `save` are one round
+ *   trip; `create` is two where there is an owner, whose index is written first.
+ * - `rotate` creates the new session and then supersedes the old one, or removes the new one again; `destroy` of one that is
+ *   superseded removes first what is in its place. A process that ends between two steps leaves at most a session
+ *   whose identifier nobody knows.
+ * - `list` and `destroyAll` read the index and then each session, several at a time.
+ * - Every key has an expiry. What has expired is gone at once by the clock of the callers, and from memory by that of Redis.
+ * - A session is as durable as Redis is: a failover loses writes that were acknowledged and not yet replicated. A session that
+ *   was destroyed then may be there again.
+ *
+ * @example
+ * ```ts
+ * import { Redis, SessionStore } from "effect-middleware"
+ * import { Layer } from "effect"
+ *
+ * declare const redis: Layer.Layer<Redis.Redis>
+ * const store = SessionStore.layerRedis({ prefix: "app:session:" }).pipe(Layer.provide(redis))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerRedis = ({ prefix = "session:" }: RedisOptions = {}): Layer.Layer<SessionStore, never, Redis.Redis> =>
+  Layer.effect(
+    SessionStore,
+    Effect.map(Redis.Redis, (redis) => fromRecords(fromRedis(redis, prefix), unavailableTo))
   )
