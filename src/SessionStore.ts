@@ -10,7 +10,9 @@ import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as memory from "./internal/sessionMemoryStore.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -53,7 +55,7 @@ const unavailable = ProblemDetails.toResponse(
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * What is kept of a session. Times are milliseconds since the epoch, by the clock of whoever calls.
+ * What is kept of a session. Times are whole milliseconds since the epoch, by the clock of whoever calls.
  *
  * @since 0.1.0
  * @category models
@@ -63,12 +65,14 @@ export interface Entry {
   readonly payload: string
   /** Whose it is, for `list` and `destroyAll`. */
   readonly owner: string | undefined
-  /** When its absolute lifetime began. */
+  /** When it began. */
   readonly createdAt: number
   /** When it was last used, as far as anybody noted. */
   readonly touchedAt: number
   /** From then on there is no such session. */
   readonly expiresAt: number
+  /** When its absolute lifetime ends: `expiresAt` is never set to later than that, so an index need be kept no longer. */
+  readonly endsAt: number
 }
 
 /**
@@ -91,10 +95,8 @@ export interface Stored extends Entry {
 export interface Touch {
   /** Noted once so many milliseconds have passed since `touchedAt`. */
   readonly every: number
-  /** Then it expires so many milliseconds after `now`... */
+  /** Then it expires so many milliseconds after `now`, and at its `endsAt` if that is sooner. */
   readonly idle: number
-  /** ...and at most so many after `createdAt`. */
-  readonly absolute: number
 }
 
 /**
@@ -113,7 +115,8 @@ export interface Touch {
  */
 export interface Service {
   /**
-   * The session, and its use noted if that is due. One that is superseded is given as it was, and not touched.
+   * The session, and its use noted if that is due, which is no new version. One that is superseded is given as it was,
+   * but for when it expires, and not touched.
    */
   readonly load: (
     id: string,
@@ -124,7 +127,7 @@ export interface Service {
   readonly create: (id: string, entry: Entry, now: number) => Effect.Effect<boolean, SessionUnavailable>
 
   /**
-   * Replaces payload and times of the version that the caller has seen, and counts it up; owner and `createdAt` stay.
+   * Replaces payload and times of the version that the caller has seen, and counts it up; all else stays.
    * `"conflict"`: it has another version by now, or is superseded. `"missing"`: there is no such session.
    */
   readonly save: (
@@ -135,9 +138,10 @@ export interface Service {
   ) => Effect.Effect<Outcome, SessionUnavailable>
 
   /**
-   * Puts another in the place of the version that the caller has seen. The old one can be read until `until`, and is
-   * gone at once where that is not after `now`. Where this takes several steps, the new one is there before the old one
-   * is superseded, and goes again if that fails.
+   * Puts another in the place of the version that the caller has seen. The old one expires at `until`, if it would not
+   * have sooner, and is gone at once where that is not after `now`. `"conflict"` also if there is one by the new
+   * identifier; then that stays as it is. Where this takes several steps, the new one is there before the old one is
+   * superseded, and goes again if that fails.
    */
   readonly rotate: (
     from: { readonly id: string; readonly version: number },
@@ -145,7 +149,7 @@ export interface Service {
     options: { readonly now: number; readonly until: number }
   ) => Effect.Effect<Outcome, SessionUnavailable>
 
-  /** Removes one and, where it is superseded, the one in its place. Nothing to remove is no failure. */
+  /** Removes one and, where it is superseded, the one in its place, and so on. Nothing to remove is no failure. */
   readonly destroy: (id: string, now: number) => Effect.Effect<void, SessionUnavailable>
 
   /** Those of an owner, the last used first; none that is superseded. */
@@ -154,16 +158,16 @@ export interface Service {
     now: number
   ) => Effect.Effect<ReadonlyArray<Stored & { readonly id: string }>, SessionUnavailable>
 
-  /** Removes all of an owner but one; gives how many. */
+  /** Removes all of an owner but one; gives how many of those that `list` has. What is superseded goes, uncounted. */
   readonly destroyAll: (
     owner: string,
     options: { readonly now: number; readonly except?: string | undefined }
   ) => Effect.Effect<number, SessionUnavailable>
 
-  /** The number of an owner's epoch: 0 until it is advanced, and again once the last advance has expired. */
+  /** The number of an owner's epoch: 0 until it is advanced, and again once every advance has expired. */
   readonly epoch: (owner: string, now: number) => Effect.Effect<number, SessionUnavailable>
 
-  /** Begins another epoch of an owner, kept until `expiresAt`. Two at the same time are two. */
+  /** Begins another epoch of an owner, kept until `expiresAt` at least; gives its number. Two at the same time are two. */
   readonly advanceEpoch: (
     owner: string,
     options: { readonly now: number; readonly expiresAt: number }
@@ -181,3 +185,43 @@ export type Outcome = "saved" | "conflict" | "missing"
  * @category services
  */
 export class SessionStore extends Context.Tag("effect-middleware/SessionStore")<SessionStore, Service>() {}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// in memory
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface MemoryOptions {
+  /** How many sessions are kept at most, and how many epochs. Default: 100,000. */
+  readonly capacity?: number | undefined
+}
+
+/**
+ * Sessions in the memory of this process: they go with it, and no other process sees them.
+ *
+ * - It keeps every obligation, in one synchronous step.
+ * - Where there are more than `capacity`, the one goes that has not been used for longest. Payloads count as one, whatever
+ *   their size.
+ * - What has expired goes when somebody asks for it, and when others come; the memory for it is bounded by `capacity`.
+ *
+ * @example
+ * ```ts
+ * import { SessionStore } from "effect-middleware"
+ *
+ * const store = SessionStore.layerMemory({ capacity: 10_000 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory = ({ capacity = 100_000 }: MemoryOptions = {}): Layer.Layer<SessionStore> => {
+  if (!Number.isSafeInteger(capacity) || capacity < 1) {
+    throw new RangeError(
+      `SessionStore: capacity is ${capacity}: write how many sessions to keep, a whole number from 1`
+    )
+  }
+  return Layer.sync(SessionStore, () => memory.make(capacity))
+}

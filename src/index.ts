@@ -128,6 +128,13 @@ export * as ServerErrors from "./ServerErrors.js"
 export * as ServerTiming from "./ServerTiming.js"
 
 /**
+ * Where sessions are kept: the port, and what stands behind it in memory.
+ *
+ * @since 0.1.0
+ */
+export * as SessionStore from "./SessionStore.js"
+
+/**
  * An ordered stack of middlewares as one value: written outermost first, checked
  * by the compiler, printed, edited by name, and mounted anywhere.
  *

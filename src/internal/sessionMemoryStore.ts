@@ -1,0 +1,205 @@
+/** Sessions in the memory of one process. */
+import * as Effect from "effect/Effect"
+import type { Entry, Outcome, Service, Stored, Touch } from "../SessionStore.js"
+
+export const make = (capacity: number): Service => {
+  const sessions = makeSessions(capacity)
+  const epochs = makeEpochs(capacity)
+  return {
+    load: (id, { now, touch }) => Effect.sync(() => sessions.load(id, now, touch)),
+    create: (id, entry, now) => Effect.sync(() => sessions.create(id, entry, now)),
+    save: (id, version, changes, now) => Effect.sync(() => sessions.save(id, version, changes, now)),
+    rotate: (from, to, options) => Effect.sync(() => sessions.rotate(from, to, options)),
+    destroy: (id, now) => Effect.sync(() => sessions.destroy(id, now)),
+    list: (owner, now) => Effect.sync(() => sessions.list(owner, now)),
+    destroyAll: (owner, options) => Effect.sync(() => sessions.destroyAll(owner, options)),
+    epoch: (owner, now) => Effect.sync(() => epochs.current(owner, now)),
+    advanceEpoch: (owner, options) => Effect.sync(() => epochs.advance(owner, options))
+  }
+}
+
+const makeSessions = (capacity: number) => {
+  const sessions = lru<Stored>(capacity, forget)
+  /** What has taken the place of those that are superseded. */
+  const successors = new Map<string, string>()
+  const owners = new Map<string, Set<string>>()
+
+  /** Entries never change: what is there is replaced, and callers are given the same object. */
+  const put = (id: string, entry: Stored) => {
+    const before = sessions.peek(id)
+    if (before !== undefined && before.owner !== entry.owner) unown(id, before)
+    if (entry.owner !== undefined && before?.owner !== entry.owner) {
+      const owned = owners.get(entry.owner)
+      if (owned === undefined) owners.set(entry.owner, new Set([id]))
+      else owned.add(id)
+    }
+    sessions.set(id, entry)
+  }
+  const remove = (id: string, entry: Stored) => {
+    sessions.delete(id)
+    forget(id, entry)
+  }
+  function forget(id: string, entry: Stored) {
+    successors.delete(id)
+    unown(id, entry)
+  }
+  const unown = (id: string, { owner }: Stored) => {
+    if (owner === undefined) return
+    const owned = owners.get(owner)
+    owned?.delete(id)
+    if (owned?.size === 0) owners.delete(owner)
+  }
+
+  const live = (id: string, now: number): Stored | undefined => {
+    const entry = sessions.peek(id)
+    if (entry === undefined || entry.expiresAt > now) return entry
+    remove(id, entry)
+    return undefined
+  }
+  const seen = (id: string, version: number, now: number): Stored | Exclude<Outcome, "saved"> => {
+    const entry = live(id, now)
+    if (entry === undefined) return "missing"
+    return entry.superseded || entry.version !== version ? "conflict" : entry
+  }
+  const ownedBy = (owner: string, now: number) =>
+    Array.from(owners.get(owner) ?? []).flatMap((id) => {
+      const entry = live(id, now)
+      return entry === undefined ? [] : [{ ...entry, id }]
+    })
+
+  return {
+    load: (id: string, now: number, touch: Touch | undefined) => {
+      const entry = live(id, now)
+      if (entry === undefined) return undefined
+      const due = touch !== undefined && !entry.superseded && now - entry.touchedAt >= touch.every
+      const used = due
+        ? { ...entry, touchedAt: now, expiresAt: Math.min(now + touch.idle, entry.endsAt) }
+        : entry
+      sessions.set(id, used)
+      return used
+    },
+    create: (id: string, entry: Entry, now: number) => {
+      if (live(id, now) !== undefined) return false
+      put(id, stored(entry))
+      sessions.shrink(now)
+      return true
+    },
+    save: (
+      id: string,
+      version: number,
+      { expiresAt, payload, touchedAt }: Pick<Entry, "payload" | "touchedAt" | "expiresAt">,
+      now: number
+    ): Outcome => {
+      const entry = seen(id, version, now)
+      if (typeof entry === "string") return entry
+      put(id, { ...entry, payload, touchedAt, expiresAt, version: version + 1 })
+      return "saved"
+    },
+    rotate: (
+      from: { readonly id: string; readonly version: number },
+      to: { readonly id: string; readonly entry: Entry },
+      { now, until }: { readonly now: number; readonly until: number }
+    ): Outcome => {
+      const entry = seen(from.id, from.version, now)
+      if (typeof entry === "string") return entry
+      if (live(to.id, now) !== undefined) return "conflict"
+      if (until > now) {
+        put(from.id, { ...entry, expiresAt: Math.min(until, entry.expiresAt), superseded: true })
+        successors.set(from.id, to.id)
+      } else remove(from.id, entry)
+      put(to.id, stored(to.entry))
+      sessions.shrink(now)
+      return "saved"
+    },
+    destroy: (id: string, now: number) => {
+      for (let next: string | undefined = id; next !== undefined;) {
+        const entry = live(next, now)
+        if (entry === undefined) return
+        const successor = successors.get(next)
+        remove(next, entry)
+        next = successor
+      }
+    },
+    list: (owner: string, now: number) =>
+      ownedBy(owner, now).filter(({ superseded }) => !superseded).sort((a, b) => b.touchedAt - a.touchedAt),
+    destroyAll: (
+      owner: string,
+      { except, now }: { readonly now: number; readonly except?: string | undefined }
+    ) => {
+      const others = ownedBy(owner, now).filter(({ id }) => id !== except)
+      for (const { id, ...entry } of others) remove(id, entry)
+      return others.filter(({ superseded }) => !superseded).length
+    }
+  }
+}
+
+const stored = (
+  { createdAt, endsAt, expiresAt, owner, payload, touchedAt }: Entry
+): Stored => ({ payload, owner, createdAt, touchedAt, expiresAt, endsAt, version: 1, superseded: false })
+
+const makeEpochs = (capacity: number) => {
+  const epochs = lru<{ readonly number: number; readonly expiresAt: number }>(capacity, () => {})
+  const current = (owner: string, now: number) => {
+    const epoch = epochs.peek(owner)
+    if (epoch === undefined || epoch.expiresAt > now) return epoch
+    epochs.delete(owner)
+    return undefined
+  }
+  return {
+    current: (owner: string, now: number) => {
+      const epoch = current(owner, now)
+      if (epoch === undefined) return 0
+      epochs.set(owner, epoch)
+      return epoch.number
+    },
+    advance: (owner: string, { expiresAt, now }: { readonly now: number; readonly expiresAt: number }) => {
+      const epoch = current(owner, now)
+      const number = (epoch?.number ?? 0) + 1
+      epochs.set(owner, { number, expiresAt: Math.max(expiresAt, epoch?.expiresAt ?? 0) })
+      epochs.shrink(now)
+      return number
+    }
+  }
+}
+
+/**
+ * A Map keeps the order in which keys came: what is used is taken out and put in again, so the first is the one that has
+ * not been used for longest.
+ */
+const lru = <A extends { readonly expiresAt: number }>(capacity: number, forget: (key: string, value: A) => void) => {
+  const map = new Map<string, A>()
+  // One iterator stays open, since a new one would walk over all that has been deleted at the front.
+  let keys = map.keys()
+  let first: string | undefined
+
+  const oldest = (): string | undefined => {
+    if (first !== undefined) return first
+    const next = keys.next()
+    if (next.done !== true) return first = next.value
+    keys = map.keys()
+    const again = keys.next()
+    return first = again.done === true ? undefined : again.value
+  }
+  const remove = (key: string) => {
+    if (key === first) first = undefined
+    return map.delete(key)
+  }
+  return {
+    peek: (key: string) => map.get(key),
+    set: (key: string, value: A) => {
+      remove(key)
+      map.set(key, value)
+    },
+    delete: remove,
+    /** After one has come: takes out what is too much, and of what has expired twice as many as come. */
+    shrink: (now: number) => {
+      for (let i = 0; i < 2; i++) {
+        const key = oldest()
+        const value = key === undefined ? undefined : map.get(key)
+        if (key === undefined || value === undefined || (map.size <= capacity && value.expiresAt > now)) return
+        remove(key)
+        forget(key, value)
+      }
+    }
+  }
+}
