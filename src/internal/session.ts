@@ -588,21 +588,28 @@ export class StoredHandle<A> extends Handle<A> {
   protected find() {
     const identifier = readCookie(this.header, this.cookie.name)
     if (!isIdentifier(identifier)) return this.fresh
-    return Effect.flatMap(
-      this.read(identifier, { every: this.spec.every, idle: this.spec.lifetimes.idle }),
-      (base) => lift(base === undefined ? this.fresh : this.inEpoch(base))
+    const { now, spec: { every, lifetimes: { idle } } } = this
+    return this.read(identifier, now, { every, idle }).pipe(
+      Effect.flatMap((base) => lift(base === undefined ? this.fresh : this.inEpoch(base))),
+      Effect.map((base) => this.keep(base, now))
     )
   }
 
-  private read(identifier: string, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
-    const { now, spec, store } = this
+  /** A browser that has to keep it for longer, since its use has just been noted, is sent it again. */
+  private keep(base: Base<A>, now: number): Base<A> {
+    const { createdAt, superseded, touchedAt } = base
+    const touched = touchedAt === now && touchedAt !== createdAt && !superseded
+    if (touched && this.spec.maxAge !== undefined) this.identifier = base.identifier
+    return base
+  }
+
+  private read(identifier: string, now: number, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
+    const { spec, store } = this
     const id = hashOf(spec.id, identifier)
     return Effect.map(call(store.load(id, { now, touch })), (entry) => {
       if (entry === undefined || expiryOf(spec.lifetimes, entry) <= now) return undefined
       const state = spec.codec.read(entry.payload)
       if (state === undefined) return this.undecodable()
-      const touched = touch !== undefined && entry.touchedAt === now && !entry.superseded
-      if (touched && spec.maxAge !== undefined) this.identifier = identifier
       return { ...entry, id, identifier, principal: principalOf(spec.id, entry.owner), epoch: state.epoch, state }
     })
   }
@@ -693,8 +700,8 @@ export class StoredHandle<A> extends Handle<A> {
     if (payload === base.payload) {
       // touched alone: of one that has ended in the meantime nothing is lost
       return Effect.map(
-        this.read(base.identifier ?? "", { every: 0, idle }),
-        (base = this.fresh) => this.saved(base, count, rotation)
+        this.read(base.identifier ?? "", now, { every: 0, idle }),
+        (base = this.fresh) => this.saved(this.keep(base, now), count, rotation)
       )
     }
     const touchedAt = touching ? now : base.touchedAt
@@ -710,7 +717,7 @@ export class StoredHandle<A> extends Handle<A> {
 
   /** Applies what has led here to what is there by now, if that is another. */
   private again(before: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
-    return Effect.flatMap(this.read(before.identifier ?? ""), (base) => {
+    return Effect.flatMap(this.read(before.identifier ?? "", this.now), (base) => {
       if (base?.id === undefined) return this.yield("ended", this.fresh)
       if (base.superseded) return this.yield("superseded", base)
       if (base.version === before.version) return this.attempt(before, attempts)
