@@ -182,38 +182,45 @@ export abstract class Handle<A> implements Service<A> {
   get get() {
     return Effect.map(this.load, ({ state }) => state.value)
   }
-  set(value: A) {
-    let applied = false
-    return this.write((state) => {
-      if (applied) return undefined
-      applied = true
-      return { ...state, value }
-    })
-  }
-  update(f: (value: A) => A) {
-    return this.write((state) => ({ ...state, value: f(state.value) }))
-  }
-  modify<B>(f: (value: A) => readonly [result: B, value: A]): Effect.Effect<B, WriteError> {
-    return Effect.suspend(() => {
-      let told: Option.Option<B> = Option.none()
-      const written = this.write((state) => {
-        const [result, value] = f(state.value)
-        if (Option.isSome(told) && !Equal.equals(told.value, result)) return undefined
-        told = Option.some(result)
-        return { ...state, value }
+  // getters, so that what is taken off the session works alone: `const { update } = yield* Cart`
+  get set() {
+    return (value: A) =>
+      Effect.suspend(() => {
+        let applied = false
+        return this.write((state) => {
+          if (applied) return undefined
+          applied = true
+          return { ...state, value }
+        })
       })
-      return Effect.map(written, () => Option.getOrThrow(told))
-    })
   }
-  rotate({ principal }: { readonly principal?: string | null | undefined } = {}): Effect.Effect<void, WriteError> {
-    if (principal === "") {
-      return Effect.die(new TypeError("Session: rotate has an empty principal: write null for nobody"))
+  get update() {
+    return (f: (value: A) => A) => this.write((state) => ({ ...state, value: f(state.value) }))
+  }
+  get modify() {
+    return <B>(f: (value: A) => readonly [result: B, value: A]): Effect.Effect<B, WriteError> =>
+      Effect.suspend(() => {
+        let told: Option.Option<B> = Option.none()
+        const written = this.write((state) => {
+          const [result, value] = f(state.value)
+          if (Option.isSome(told) && !Equal.equals(told.value, result)) return undefined
+          told = Option.some(result)
+          return { ...state, value }
+        })
+        return Effect.map(written, () => Option.getOrThrow(told))
+      })
+  }
+  get rotate() {
+    return ({ principal }: { readonly principal?: string | null | undefined } = {}): Effect.Effect<void, WriteError> => {
+      if (principal === "") {
+        return Effect.die(new TypeError("Session: rotate has an empty principal: write null for nobody"))
+      }
+      return Effect.flatMap(this.writable, ({ base }) => {
+        if (principal === undefined) return this.turn(base, this.rotation?.bound)
+        if (principal === null) return this.turn(base, { principal: undefined, epoch: 0 })
+        return Effect.flatMap(this.epochOf(principal), (epoch) => this.turn(base, { principal, epoch }))
+      })
     }
-    return Effect.flatMap(this.writable, ({ base }) => {
-      if (principal === undefined) return this.turn(base, this.rotation?.bound)
-      if (principal === null) return this.turn(base, { principal: undefined, epoch: 0 })
-      return Effect.flatMap(this.epochOf(principal), (epoch) => this.turn(base, { principal, epoch }))
-    })
   }
   get destroy() {
     return Effect.suspend((): Effect.Effect<void, SessionSent | SessionUnavailable> => {
@@ -247,8 +254,9 @@ export abstract class Handle<A> implements Service<A> {
   get isNew() {
     return Effect.map(this.load, ({ base }) => base.id === undefined)
   }
-  flash(text: string, kind = "info") {
-    return this.write(({ flashes, value }) => ({ value, flashes: [...flashes, { kind, text }].slice(-mostFlashes) }))
+  get flash() {
+    return (text: string, kind = "info") =>
+      this.write(({ flashes, value }) => ({ value, flashes: [...flashes, { kind, text }].slice(-mostFlashes) }))
   }
   get flashes() {
     return Effect.flatMap(this.load, ({ state: { flashes } }): Effect.Effect<ReadonlyArray<Flash>, WriteError> => {
