@@ -525,17 +525,16 @@ export class CookieHandle<A> extends Handle<A> {
   protected check(base: Base<A>): SessionTooLarge | undefined {
     const { cookie, spec } = this
     const text = this.portable(base)
+    const bytes = Buffer.byteLength(text)
     const limit = spec.chunked ? cookieLimit * mostChunks : cookieLimit
-    if (text.length <= limit) {
-      this.text = this.seal.write(text)
-      const fits = spec.chunked
-        ? splitChunks(cookie, this.text, undefined) !== undefined
-        : cookie.size(this.text) <= limit
-      if (fits) return undefined
-    }
-    const size = cookie.size(this.text ?? text)
-    this.text = undefined
-    return new SessionTooLarge({ size, limit })
+    // what is too large by itself is not sealed: a keyring has a limit of its own
+    const sealed = bytes <= limit ? this.seal.write(text) : undefined
+    const fits = sealed !== undefined &&
+      (spec.chunked ? splitChunks(cookie, sealed, undefined) !== undefined : cookie.size(sealed) <= limit)
+    this.text = fits ? sealed : undefined
+    return fits
+      ? undefined
+      : new SessionTooLarge({ size: cookie.size("") + (sealed?.length ?? Math.ceil(bytes * 4 / 3)), limit })
   }
 
   private portable(base: Base<A>): string {
