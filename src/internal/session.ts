@@ -20,10 +20,10 @@ import type { Outcome, Touch } from "../SessionStore.js"
 import { SessionStore, SessionUnavailable } from "../SessionStore.js"
 import type { CookieVariant } from "./cookie.js"
 import { cookieLimit, mostChunks, readChunks, readCookie, splitChunks } from "./cookie.js"
-import { isUpgraded } from "./nodeResponse.js"
 import { SessionConflict, SessionSent, SessionTooLarge, type WriteError } from "./sessionErrors.js"
 import type { Content } from "./sessionPayload.js"
 import { expiryOf, parse, parsePortable, print, printPortable } from "./sessionPayload.js"
+import { isOpened } from "./upgrade.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // what is kept, as text
@@ -295,7 +295,7 @@ export abstract class Handle<A> implements Service<A> {
     return this.exchange.request.headers["cookie"]
   }
   protected get isUpgraded() {
-    return isUpgraded(this.exchange.request)
+    return isOpened(this.exchange.request)
   }
   protected get isSent() {
     return this.sent || this.isUpgraded
@@ -413,7 +413,7 @@ export abstract class Handle<A> implements Service<A> {
     return Effect.map(this.epochOf(base.principal), (epoch) => epoch === base.epoch ? base : this.fresh)
   }
 
-  protected log(level: "Info" | "Warning" | "Error", message: string, error?: SessionUnavailable) {
+  protected log(level: "Info" | "Warning" | "Error", message: string, error?: WriteError) {
     this.exchange.log(
       LogLevel.fromLiteral(level),
       message,
@@ -642,8 +642,8 @@ export class StoredHandle<A> extends Handle<A> {
     return Effect.match(whole(this.persist(base)), {
       onSuccess: () => this.send(draft),
       onFailure: (error) => {
-        if (error._tag === "SessionUnavailable" && (this.spec.allows || isUpgraded)) {
-          this.log("Error", "What was written to a session is lost: its store is down", error)
+        if (isUpgraded || (error._tag === "SessionUnavailable" && this.spec.allows)) {
+          this.log("Error", "What was written to a session is lost", error)
         } else draft.refuse(error)
       }
     })
