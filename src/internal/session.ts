@@ -161,7 +161,7 @@ export abstract class Handle<A> implements Service<A> {
   protected adrift = false
   private accessed = false
   private sent = false
-  private loading: Effect.Semaphore | undefined
+  private turns: Effect.Semaphore | undefined
 
   constructor(
     protected readonly spec: Spec<A>,
@@ -226,10 +226,12 @@ export abstract class Handle<A> implements Service<A> {
     return Effect.suspend((): Effect.Effect<void, SessionSent | SessionUnavailable> => {
       this.accessed = true
       if (this.isSent) return Effect.fail(new SessionSent())
-      return Effect.map(this.end(), () => {
-        this.cleared = true
-        this.start(this.fresh)
-      })
+      return this.alone(() =>
+        Effect.map(this.end(), () => {
+          this.cleared = true
+          this.start(this.fresh)
+        })
+      )
     })
   }
   get touch() {
@@ -328,14 +330,18 @@ export abstract class Handle<A> implements Service<A> {
       if (loaded !== undefined) return Effect.succeed(loaded)
       const found = this.find()
       if (!Effect.isEffect(found)) return Effect.succeed(this.start(found))
-      this.loading ??= Effect.unsafeMakeSemaphore(1)
-      return this.loading.withPermits(1)(Effect.suspend(() => {
+      return this.alone(() => {
         const { loaded } = this
         return loaded === undefined
           ? Effect.map(this.settled(found), (base) => this.start(base))
           : Effect.succeed(loaded)
-      }))
+      })
     })
+  }
+  /** Fibers of the request ask the store one after the other, and each goes by what the one before has left. */
+  protected alone<B, E>(effect: () => Effect.Effect<B, E>): Effect.Effect<B, E> {
+    this.turns ??= Effect.unsafeMakeSemaphore(1)
+    return this.turns.withPermits(1)(Effect.suspend(effect))
   }
   private get loaded(): Loaded<A> | undefined {
     const { base, state } = this
@@ -371,7 +377,9 @@ export abstract class Handle<A> implements Service<A> {
     })
   }
   private write(operation: Operation<A>): Effect.Effect<void, WriteError> {
-    return Effect.flatMap(this.writable, ({ base, state }) => {
+    return Effect.flatMap(this.writable, (loaded) => {
+      // another fiber may have written since
+      const { base, state } = this.loaded ?? loaded
       this.state = operation(state)
       this.operations.push(operation)
       const tooLarge = this.check(base)
@@ -629,8 +637,14 @@ export class StoredHandle<A> extends Handle<A> {
   get save(): Effect.Effect<void, WriteError> {
     return Effect.suspend(() => {
       if (this.isSent) return Effect.fail(new SessionSent())
-      return this.base !== undefined && this.isPending(this.base) ? whole(this.persist(this.base)) : Effect.void
+      return this.written
     })
+  }
+
+  private get written(): Effect.Effect<void, WriteError> {
+    return this.alone(() =>
+      this.base !== undefined && this.isPending(this.base) ? whole(this.persist(this.base)) : Effect.void
+    )
   }
 
   protected commit(draft: ResponseDraft) {
@@ -639,7 +653,7 @@ export class StoredHandle<A> extends Handle<A> {
     if (isUpgraded && (base.id === undefined || this.rotation !== undefined)) {
       return this.log("Error", "What was written to a session is lost: no response can carry its cookie")
     }
-    return Effect.match(whole(this.persist(base)), {
+    return Effect.match(this.written, {
       onSuccess: () => this.send(draft),
       onFailure: (error) => {
         if (isUpgraded || (error._tag === "SessionUnavailable" && this.spec.allows)) {
