@@ -127,6 +127,8 @@ interface Base<A> {
   readonly createdAt: number
   readonly touchedAt: number
   readonly expiresAt: number
+  /** Of its absolute lifetime. */
+  readonly endsAt: number
   readonly principal: string | undefined
   readonly epoch: number
   readonly state: State<A>
@@ -313,6 +315,7 @@ export abstract class Handle<A> implements Service<A> {
       createdAt: now,
       touchedAt: now,
       expiresAt: now,
+      endsAt: now,
       principal: undefined,
       epoch: 0,
       state: { value: this.spec.codec.initial(), flashes: [] }
@@ -522,6 +525,7 @@ export class CookieHandle<A> extends Handle<A> {
       version: 0,
       superseded: false,
       expiresAt,
+      endsAt: found.createdAt + spec.lifetimes.absolute,
       state
     })
   }
@@ -601,23 +605,32 @@ export class StoredHandle<A> extends Handle<A> {
   }
 
   protected find() {
+    const { now, spec } = this
     const identifier = readCookie(this.header, this.cookie.name)
     if (!isIdentifier(identifier)) return this.fresh
-    return Effect.flatMap(
-      this.read(identifier, { every: this.spec.every, idle: this.spec.lifetimes.idle }),
+    const found = Effect.flatMap(
+      this.read(identifier, now, { every: spec.every, idle: spec.lifetimes.idle }),
       (base) => lift(base === undefined ? this.fresh : this.inEpoch(base))
     )
+    return Effect.map(found, (base) => {
+      this.prolong(base, now)
+      return base
+    })
   }
 
-  private read(identifier: string, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
-    const { now, spec, store } = this
+  /** Of one whose use has been noted just now the browser keeps the cookie for longer, too. */
+  private prolong(base: Base<A> | undefined, now: number) {
+    if (base?.id === undefined || base.superseded || base.touchedAt !== now || this.spec.maxAge === undefined) return
+    this.identifier = base.identifier
+  }
+
+  private read(identifier: string, now: number, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
+    const { spec, store } = this
     const id = hashOf(spec.id, identifier)
     return Effect.map(call(store.load(id, { now, touch })), (entry) => {
       if (entry === undefined || expiryOf(spec.lifetimes, entry) <= now) return undefined
       const state = spec.codec.read(entry.payload)
       if (state === undefined) return this.undecodable()
-      const touched = touch !== undefined && entry.touchedAt === now && !entry.superseded
-      if (touched && spec.maxAge !== undefined) this.identifier = identifier
       return { ...entry, id, identifier, principal: principalOf(spec.id, entry.owner), epoch: state.epoch, state }
     })
   }
@@ -708,30 +721,34 @@ export class StoredHandle<A> extends Handle<A> {
       const made: Effect.Effect<Outcome, SessionUnavailable> = id === undefined
         ? Effect.map(store.create(to, entry, now), (created) => created ? "saved" : "missing")
         : store.rotate({ id, version }, { id: to, entry }, { now, until: now + spec.grace })
-      return Effect.flatMap(made, settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt }, identifier))
+      return Effect.flatMap(made, settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt, endsAt }, identifier))
     }
     const { idle } = spec.lifetimes
     if (payload === base.payload) {
+      if (!touching) return Effect.sync(() => this.saved(base, count, rotation))
       // touched alone: of one that has ended in the meantime nothing is lost
-      return Effect.map(
-        this.read(base.identifier ?? "", { every: 0, idle }),
-        (base = this.fresh) => this.saved(base, count, rotation)
-      )
+      return Effect.map(this.read(base.identifier ?? "", now, { every: 0, idle }), (found) => {
+        this.prolong(found, now)
+        const { expiresAt, touchedAt } = found ?? base
+        this.saved({ ...base, touchedAt, expiresAt }, count, rotation)
+      })
     }
-    const touchedAt = touching ? now : base.touchedAt
-    const expiresAt = touching ? expiryOf(spec.lifetimes, { createdAt, touchedAt }) : base.expiresAt
+    // due only by now, another request may have noted it already, and that does not go back
+    const used = touching || base.touchedAt + spec.every <= now
+    const touchedAt = used ? now : base.touchedAt
+    const expiresAt = used ? Math.min(now + idle, base.endsAt) : base.expiresAt
     return Effect.flatMap(
       store.save(id, version, { payload, touchedAt, expiresAt }, now),
       settle(
         { version: version + 1, touchedAt, expiresAt },
-        touching && spec.maxAge !== undefined ? base.identifier : undefined
+        used && spec.maxAge !== undefined ? base.identifier : undefined
       )
     )
   }
 
   /** Applies what has led here to what is there by now, if that is another. */
   private again(before: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
-    return Effect.flatMap(this.read(before.identifier ?? ""), (base) => {
+    return Effect.flatMap(this.read(before.identifier ?? "", this.now), (base) => {
       if (base?.id === undefined) return this.yield("ended", this.fresh)
       if (base.superseded) return this.yield("superseded", base)
       if (base.version === before.version) return this.attempt(before, attempts)
