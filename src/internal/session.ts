@@ -160,7 +160,7 @@ export abstract class Handle<A> implements Service<A> {
   /** It has been destroyed: its cookie has to go. */
   protected cleared = false
   /** The store could not say what it is: what is written is dropped. */
-  protected adrift = false
+  protected adrift: SessionUnavailable | undefined
   private accessed = false
   private sent = false
   private turns: Effect.Semaphore | undefined
@@ -272,6 +272,8 @@ export abstract class Handle<A> implements Service<A> {
   }
   get revokeOthers(): Effect.Effect<number, WriteError, SessionStore> {
     return Effect.flatMap(this.writable, ({ base }) => {
+      // whose it is the store could not say
+      if (this.adrift !== undefined) return Effect.fail(this.adrift)
       const { principal } = this.whose(base)
       if (principal === undefined) return Effect.succeed(0)
       return Effect.flatMap(
@@ -354,7 +356,7 @@ export abstract class Handle<A> implements Service<A> {
     return !this.spec.allows ? found : Effect.catchAll(found, (error) =>
       Effect.sync(() => {
         this.log("Warning", "The store of a session is down; the request has a new one, which is not kept", error)
-        this.adrift = true
+        this.adrift = error
         return this.fresh
       }))
   }
@@ -416,7 +418,8 @@ export abstract class Handle<A> implements Service<A> {
   }
   private epochOf(principal: string): Effect.Effect<number, SessionUnavailable> {
     const { now, spec, store } = this
-    return spec.epochs && store !== undefined ? call(store.epoch(ownerOf(spec.id, principal), now)) : Effect.succeed(0)
+    if (!spec.epochs || store === undefined || this.adrift !== undefined) return Effect.succeed(0)
+    return call(store.epoch(ownerOf(spec.id, principal), now))
   }
   /** One of an epoch that is over is nothing good. */
   protected inEpoch(base: Base<A>): Base<A> | Effect.Effect<Base<A>, SessionUnavailable> {
@@ -563,8 +566,8 @@ export class CookieHandle<A> extends Handle<A> {
   protected commit(draft: ResponseDraft) {
     const { base, now, spec } = this
     const changed = base !== undefined && this.isChanged(base)
-    if (changed && (this.adrift || this.isUpgraded)) {
-      return this.log("Error", "What was written to a session is lost: no response can carry it")
+    if (changed && (this.adrift !== undefined || this.isUpgraded)) {
+      return this.log("Error", "What was written to a session is lost: no response can carry it", this.adrift)
     }
     const wears = base?.id !== undefined && (this.touching || this.stale || base.touchedAt + spec.every <= now)
     if (base === undefined || !(changed || wears) || this.isUpgraded) {
@@ -687,8 +690,8 @@ export class StoredHandle<A> extends Handle<A> {
   }
 
   private persist(base: Base<A>): Effect.Effect<void, WriteError> {
-    if (this.adrift) {
-      this.log("Error", "What was written to a session is lost: its store is down")
+    if (this.adrift !== undefined) {
+      this.log("Error", "What was written to a session is lost: its store is down", this.adrift)
       return Effect.sync(() => this.forget())
     }
     if (base.id === undefined) return this.attempt(base, mostAttempts)
