@@ -63,7 +63,10 @@ export const checkLog = async (server: Name, logged: Case, port: number, file: s
   }
 }
 
-const ask = (port: number, { headers, method, path }: Case): Promise<Reply> =>
+export const ask = (
+  port: number,
+  { headers, method, path }: Pick<Case, "headers" | "method" | "path">
+): Promise<Reply> =>
   new Promise((resolve, reject) => {
     const request = Http.request({ port, method, path, headers, agent: false }, async (response) => {
       let body = ""
