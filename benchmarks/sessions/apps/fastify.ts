@@ -17,7 +17,7 @@ function schema(properties: object) {
 }
 
 export const listenOn = async (register: (app: FastifyInstance) => Promise<unknown>): Promise<number> => {
-  const app = Fastify({ trustProxy: 1 })
+  const app = Fastify({ trustProxy: "127.0.0.1" })
   await register(app)
   app.get("/health", healthy, (_request, reply) => reply.send(health))
   app.get(
