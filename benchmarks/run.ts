@@ -1,9 +1,10 @@
 /**
  * Runs the benchmarks and writes what they say to `results/`.
  *
- *     npm run bench                       # layers, failures, servers: a quarter of an hour
+ *     npm run bench                       # all suites, some twenty minutes
  *     npm run bench -- layers
  *     npm run bench -- failures
+ *     npm run bench -- sessions memory-store
  *     npm run bench -- servers --cases full,error --only raw,ours
  *     npm run bench -- servers --quick    # two minutes at most; prints and writes nothing
  *     npm run bench -- --rounds 9
@@ -14,6 +15,7 @@ import * as Path from "node:path"
 import { parseArgs } from "node:util"
 import * as Failures from "./failures/run.js"
 import * as Layers from "./layers/run.js"
+import * as MemoryStore from "./memoryStore/run.js"
 import * as Servers from "./servers/run.js"
 import * as Sessions from "./sessions/run.js"
 import { snapshot } from "./snapshot.js"
@@ -52,13 +54,21 @@ const failures: Suite = async (folder) => {
   return { "failures.md": page(Failures.title, Failures.about, facts(took), results) }
 }
 
+const memoryStore: Suite = async (folder) => {
+  const plan = { ...MemoryStore[kind], ...(rounds && { rounds }) }
+  const facts = machine()
+  const results = await MemoryStore.run(folder, plan, console.error)
+  const took = `${plan.rounds}, of ${plan.reads} reads for each size`
+  return { "memory-store.md": page(MemoryStore.title, MemoryStore.about, facts(took), results) }
+}
+
 /** One that is served over sockets: a page and a picture. */
 const served = (
   name: string,
   { full, quick, run, title }: Pick<typeof Servers | typeof Sessions, "full" | "quick" | "run" | "title">
 ): Suite =>
 async (folder) => {
-  const plan = { ...options.quick ? quick : full, ...(rounds && { rounds }) }
+  const plan = { ...(options.quick ? quick : full), ...(rounds && { rounds }) }
   const facts = machine()
   const selection = { cases: options.cases?.split(","), servers: options.only?.split(",") }
   const { about, chart, results } = await run(folder, plan, selection, console.error)
@@ -72,7 +82,8 @@ const suites: { readonly [name: string]: Suite | undefined } = {
   layers,
   failures,
   servers: served("servers", Servers),
-  sessions: served("sessions", Sessions)
+  sessions: served("sessions", Sessions),
+  "memory-store": memoryStore
 }
 const names = positionals.length === 0 ? Object.keys(suites) : positionals
 const unknown = names.find((name) => !Object.hasOwn(suites, name))

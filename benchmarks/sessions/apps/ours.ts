@@ -2,6 +2,7 @@
 import { HttpRouter, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { Keyring, Session, SessionStore, Stack } from "effect-middleware"
+import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import { layerOn } from "../../servers/apps/effectApp.js"
 import { cookieName, counted, greeting, health, nobody, seconds, secret, type Variant, visitor } from "../work.js"
 
@@ -43,7 +44,8 @@ export const start = (variant: Variant): Promise<number> => {
     default:
       return layerOn(router.pipe(
         Stack.serve(Stack.make(Visit.middleware({ ...options, kind: "stored" }))),
-        Layer.provide(SessionStore.layerMemory())
+        Layer.provide(SessionStore.layerRedis()),
+        Layer.provide(NodeRedis.layer(process.env["REDIS_URL"]!, { commandTimeout: "5 seconds" }))
       ))
   }
 }
