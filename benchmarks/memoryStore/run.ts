@@ -89,6 +89,6 @@ export const title = "Sessions in memory"
 
 export const about = [
   "`SessionStore.layerMemory` with room for all, read by random keys; beside it, the least that keeps a Map in the order of use:",
-  "the same keys are taken out of one, and put in again. Both are in one process and take turns, a thousand keys each.",
+  "the same keys are taken out of one, and put in again. Both are in one process and take turns, a few hundred keys each.",
   "See [how to read it](../README.md)."
 ].join("\n")
