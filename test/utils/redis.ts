@@ -87,7 +87,7 @@ export const makeCluster = (options: Options = {}): Effect.Effect<Cluster, never
                 ...keeping(options),
                 ["--cluster-enabled", "yes"],
                 ["--cluster-port", `${member.bus}`],
-                ["--cluster-node-timeout", "1000"],
+                ["--cluster-node-timeout", "2000"],
                 // a replica of any age may take over: these are never apart for long
                 ["--cluster-replica-validity-factor", "0"]
               ].flat()
@@ -137,7 +137,7 @@ export const makeCluster = (options: Options = {}): Effect.Effect<Cluster, never
           const owner = parseNodes(yield* ask(alive, "CLUSTER", "NODES"))
             .find(({ slots }) => slots.some(([from, to]) => from <= slot && slot <= to))
           return yield* Effect.fromNullable(nodes.find(({ port }) => port === owner?.port))
-        }).pipe(insist)
+        }).pipe(eventually)
       return { nodes, primaryOf, healthy }
     }))
 
@@ -190,7 +190,7 @@ export const makeSentinel = (options: Options = {}): Effect.Effect<Sentinel, nev
         sentinels.map(({ command }) => command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name))
       ).pipe(
         Effect.flatMap((address) => Effect.fromNullable(nodes.find(({ port }) => address.endsWith(`\n${port}`)))),
-        insist
+        eventually
       )
       const healthy = until(
         "healthy Sentinels",
@@ -300,7 +300,7 @@ const makeNode = (
       command: (...args) => cli(port, args),
       stop,
       // its port is free for any process meanwhile, but rarely and not for long
-      start: insist(restart),
+      start: eventually(restart),
       pause: signal("SIGSTOP"),
       resume: signal("SIGCONT")
     }
@@ -374,9 +374,9 @@ const isReplicating = (node: Node): Effect.Effect<boolean, Error> =>
 const all = <A>(items: ReadonlyArray<A>, check: (item: A) => Effect.Effect<boolean, Error>) =>
   Effect.map(Effect.forEach(items, check, { concurrency: "unbounded" }), (each) => each.every(identity))
 
-/** Twenty seconds at most, and what the effect itself takes. */
-const insist = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A> =>
+/** Until it succeeds, for twenty seconds and what it takes itself. */
+export const eventually = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, never, R> =>
   effect.pipe(Effect.retry({ schedule: Schedule.spaced("50 millis"), times: 400 }), Effect.orDie, inRealTime)
 
 const until = (what: string, check: Effect.Effect<boolean, Error>): Effect.Effect<void> =>
-  insist(Effect.filterOrFail(check, identity, () => new Error(`waited in vain for ${what}`))).pipe(Effect.asVoid)
+  eventually(Effect.filterOrFail(check, identity, () => new Error(`waited in vain for ${what}`))).pipe(Effect.asVoid)
