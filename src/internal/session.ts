@@ -213,7 +213,9 @@ export abstract class Handle<A> implements Service<A> {
       })
   }
   get rotate() {
-    return ({ principal }: { readonly principal?: string | null | undefined } = {}): Effect.Effect<void, WriteError> => {
+    return (
+      { principal }: { readonly principal?: string | null | undefined } = {}
+    ): Effect.Effect<void, WriteError> => {
       if (principal === "") {
         return Effect.die(new TypeError("Session: rotate has an empty principal: write null for nobody"))
       }
@@ -624,7 +626,8 @@ export class StoredHandle<A> extends Handle<A> {
   /** Of one whose use has been noted just now the browser keeps the cookie for longer, too. */
   private prolong(base: Base<A> | undefined, now: number) {
     if (base?.id === undefined || base.superseded || this.spec.maxAge === undefined) return
-    if (base.touchedAt === now && base.touchedAt !== base.createdAt) this.identifier = base.identifier
+    // one that has been made just now has had its cookie
+    if (base.touchedAt === now && base.createdAt !== now) this.identifier = base.identifier
   }
 
   private read(identifier: string, now: number, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
@@ -724,7 +727,10 @@ export class StoredHandle<A> extends Handle<A> {
       const made: Effect.Effect<Outcome, SessionUnavailable> = id === undefined
         ? Effect.map(store.create(to, entry, now), (created) => created ? "saved" : "missing")
         : store.rotate({ id, version }, { id: to, entry }, { now, until: now + spec.grace })
-      return Effect.flatMap(made, settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt, endsAt }, identifier))
+      return Effect.flatMap(
+        made,
+        settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt, endsAt }, identifier)
+      )
     }
     const { idle } = spec.lifetimes
     if (payload === base.payload) {
