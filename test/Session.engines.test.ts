@@ -63,12 +63,26 @@ const suite = (engine: Effect.Effect<readonly [one: Store, other: Store], never,
     60_000
   )
 
-describe("memory", () => {
-  suite(Effect.map(Effect.provide(SessionStore.SessionStore, SessionStore.layerMemory()), (store) => {
-    const layer = Layer.succeed(SessionStore.SessionStore, store)
-    return [layer, layer]
-  }))
-})
+const inMemory = Effect.provide(SessionStore.SessionStore, SessionStore.layerMemory())
+
+/** Takes a round of the event loop for each step: of two that write in step, the same one loses until the other is done. */
+const steadily = (store: SessionStore.Service): SessionStore.Service => {
+  const round = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+  return {
+    ...store,
+    load: (...args) => Effect.zipRight(round, store.load(...args)),
+    save: (...args) => Effect.zipRight(round, store.save(...args))
+  }
+}
+
+for (const [name, store] of [["memory", inMemory], ["memory, in step", Effect.map(inMemory, steadily)]] as const) {
+  describe(name, () => {
+    suite(Effect.map(store, (store) => {
+      const layer = Layer.succeed(SessionStore.SessionStore, store)
+      return [layer, layer]
+    }))
+  })
+}
 
 const inRedis = (redis: Layer.Layer<Redis.Redis>): Store => Layer.provide(SessionStore.layerRedis(), redis)
 

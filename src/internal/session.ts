@@ -593,8 +593,8 @@ export class CookieHandle<A> extends Handle<A> {
 
 // --- in a store ------------------------------------------------------------------------------------------------------
 
-/** As many processes can be at one session at once before one of them has to give up. */
-const mostAttempts = 32
+/** Each is lost to a write of another process: two that write in step can have the same one lose until the other is done. */
+const mostAttempts = 256
 
 export class StoredHandle<A> extends Handle<A> {
   /** To be sent: of one that is new or rotated, or that the browser has to keep for longer. */
