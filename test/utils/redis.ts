@@ -4,7 +4,6 @@
  *
  * Readiness is waited for in real time, whatever clock the test has.
  */
-import { describe } from "@effect/vitest"
 import { Clock, Context, Data, Effect, ExecutionStrategy, Exit, identity, Layer, Schedule, Scope } from "effect"
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import * as Fs from "node:fs"
@@ -55,14 +54,12 @@ export interface Sentinel {
   readonly healthy: Effect.Effect<void>
 }
 
-/** A suite with real Redis. Without its binaries it is skipped, by a name that says what to install; in CI it fails. */
-export const describeRedis = (name: string, tests: () => void) =>
-  describe.skipIf(!installed && process.env["CI"] !== "true")(installed ? name : `${name} (${missing})`, tests)
-
 const installed = ["redis-server", "redis-cli"].every((binary) =>
   (process.env["PATH"] ?? "").split(Path.delimiter).some((folder) => Fs.existsSync(Path.join(folder, binary)))
 )
-const missing = "Redis is missing: apt-get install -y redis-server"
+
+/** What to install, where something is missing. */
+export const missingRedis = installed ? undefined : "Redis is missing: apt-get install -y redis-server"
 
 // --- a server --------------------------------------------------------------------------------------------------------
 
