@@ -58,9 +58,9 @@ const write = { method: "POST", path: "/visits", expected: { status: 200 } }
 export const cases: ReadonlyArray<Case> = [
   { ...read, name: "signed", is: "a session is read from a signed cookie", variant: "signed" },
   { ...read, name: "encrypted", is: "a session is read from an encrypted cookie", variant: "encrypted" },
-  { ...write, name: "encrypted, written", is: "one is read, changed, and goes back encrypted", variant: "encrypted" },
+  { ...write, name: "encrypted-write", is: "one is read, changed, and goes back encrypted", variant: "encrypted" },
   { ...read, name: "redis", is: "a session is read from Redis", variant: "redis" },
-  { ...write, name: "redis, written", is: "one is read from Redis, changed, and written", variant: "redis" },
+  { ...write, name: "redis-write", is: "one is read from Redis, changed, and written", variant: "redis" },
   {
     name: "untouched",
     is: "a request with the cookie of a session, which is not asked for",

@@ -1,22 +1,11 @@
 /** The same application on this package. */
 import { HttpRouter, HttpServerResponse } from "@effect/platform"
-import { Effect, Layer, Redacted, Schema } from "effect"
-import { Keyring, Session, SessionStore, Stack } from "effect-middleware"
+import { Effect, Layer, Redacted } from "effect"
+import { Keyring, SessionStore, Stack } from "effect-middleware"
 import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import { layerOn } from "../../servers/apps/effectApp.js"
-import { cookieName, counted, greeting, health, nobody, seconds, secret, type Variant, visitor } from "../work.js"
-
-const Visitor = Schema.Struct({
-  name: Schema.String,
-  visits: Schema.Int,
-  email: Schema.String,
-  roles: Schema.Array(Schema.String),
-  locale: Schema.String,
-  token: Schema.String,
-  seen: Schema.Array(Schema.String)
-})
-
-class Visit extends Session.Tag("bench/Visit")<Visit>()(Visitor, { initial: () => nobody }) {}
+import { Visit } from "../visit.js"
+import { cookieName, counted, greeting, health, seconds, secret, type Variant, visitor } from "../work.js"
 
 const greet = Effect.gen(function*() {
   const visit = yield* Visit
