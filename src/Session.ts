@@ -29,6 +29,7 @@ import {
   CookieHandle,
   day,
   isHandle,
+  isIdentifier,
   longest,
   makeExclusive,
   ownerOf,
@@ -337,12 +338,14 @@ export const Tag = <const Id extends string>(id: Id) =>
           })))
       ),
     revoke: (principal: string, session: string) =>
-      withStore((store, now) =>
-        Effect.flatMap(store.load(session, { now }), (entry) =>
-          entry?.owner === ownerOf(id, principal)
-            ? Effect.as(store.destroy(session, now), true)
-            : Effect.succeed(false))
-      ),
+      !isIdentifier(session) ?
+        Effect.succeed(false) :
+        withStore((store, now) =>
+          Effect.flatMap(store.load(session, { now }), (entry) =>
+            entry?.owner === ownerOf(id, principal)
+              ? Effect.as(store.destroy(session, now), true)
+              : Effect.succeed(false))
+        ),
     revokeAll: (principal: string) => Effect.map(revoke(ownerOf(id, principal)), ({ count }) => count),
     revokeOthers: Effect.flatMap(tag, (session) => isHandle(session) ? session.revokeOthers : Effect.succeed(0))
   })

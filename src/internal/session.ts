@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
+import * as Fiber from "effect/Fiber"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
@@ -91,7 +92,7 @@ const principalOf = (id: string, owner: string | undefined): string | undefined 
 const hashOf = (id: string, identifier: string): string =>
   Crypto.createHash("sha256").update(`${id}\0${identifier}`).digest("base64url")
 
-const isIdentifier = (text: string | undefined): text is string => text !== undefined && /^[\w-]{43}$/.test(text)
+export const isIdentifier = (text: string | undefined): text is string => text !== undefined && /^[\w-]{43}$/.test(text)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the session of a request
@@ -134,6 +135,10 @@ interface Base<A> {
 /** `undefined` where it depends on the state that it was made for. */
 type Operation<A> = (state: State<A>) => State<A> | undefined
 
+interface Rotation {
+  readonly bound: { readonly principal: string | undefined; readonly epoch: number } | undefined
+}
+
 interface Loaded<A> {
   readonly base: Base<A>
   readonly state: State<A>
@@ -148,9 +153,7 @@ export abstract class Handle<A> implements Service<A> {
   /** What has led to the state, to be applied again to what another request has left. */
   protected operations: Array<Operation<A>> = []
   /** Whose it becomes, where that is said. */
-  protected rotation:
-    | { readonly bound?: { readonly principal: string | undefined; readonly epoch: number } | undefined }
-    | undefined
+  protected rotation: Rotation | undefined
   protected touching = false
   /** It has been destroyed: its cookie has to go. */
   protected cleared = false
@@ -223,9 +226,9 @@ export abstract class Handle<A> implements Service<A> {
     })
   }
   get touch() {
-    return Effect.flatMap(this.load, () => {
+    return Effect.flatMap(this.load, ({ base }) => {
       if (this.isSent) return Effect.fail(new SessionSent())
-      this.touching = true
+      this.touching = base.id !== undefined && !base.superseded
       return Effect.void
     })
   }
@@ -271,7 +274,9 @@ export abstract class Handle<A> implements Service<A> {
     this.sent = true
     if (!this.accessed) return
     draft.vary("Cookie")
-    if (draft.status >= 500 && !this.spec.saveOnError) this.forget()
+    const { status } = draft
+    // a client that has left has its handler interrupted somewhere in between
+    if (status === 499 || (status >= 500 && !this.spec.saveOnError)) this.forget()
     return this.commit(draft)
   }
 
@@ -368,7 +373,7 @@ export abstract class Handle<A> implements Service<A> {
       return Effect.fail(tooLarge)
     })
   }
-  private turn(base: Base<A>, bound: { readonly principal: string | undefined; readonly epoch: number } | undefined) {
+  private turn(base: Base<A>, bound: Rotation["bound"]) {
     const before = this.rotation
     this.rotation = { bound }
     const tooLarge = this.check(base)
@@ -445,6 +450,10 @@ export const isHandle = (session: unknown): session is Handle<unknown> => sessio
 
 /** Platform's servers interrupt nothing, and then a store's own limit of time would not either. */
 const call = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.interruptible(effect)
+
+/** What is being written is not left half done by a client that leaves. */
+const whole = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.flatMap(Effect.forkDaemon(call(effect)), Fiber.join)
 
 const lift = <A, E>(value: A | Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.isEffect(value) ? value : Effect.succeed(value)
@@ -605,13 +614,15 @@ export class StoredHandle<A> extends Handle<A> {
   protected end() {
     const identifier = this.base?.identifier ?? readCookie(this.header, this.cookie.name)
     this.identifier = undefined
-    return isIdentifier(identifier) ? call(this.store.destroy(hashOf(this.spec.id, identifier), this.now)) : Effect.void
+    return isIdentifier(identifier)
+      ? whole(this.store.destroy(hashOf(this.spec.id, identifier), this.now))
+      : Effect.void
   }
 
   get save(): Effect.Effect<void, WriteError> {
     return Effect.suspend(() => {
       if (this.isSent) return Effect.fail(new SessionSent())
-      return this.base !== undefined && this.isPending(this.base) ? this.persist(this.base) : Effect.void
+      return this.base !== undefined && this.isPending(this.base) ? whole(this.persist(this.base)) : Effect.void
     })
   }
 
@@ -621,7 +632,7 @@ export class StoredHandle<A> extends Handle<A> {
     if (isUpgraded && (base.id === undefined || this.rotation !== undefined)) {
       return this.log("Error", "What was written to a session is lost: no response can carry its cookie")
     }
-    return Effect.match(this.persist(base), {
+    return Effect.match(whole(this.persist(base)), {
       onSuccess: () => this.send(draft),
       onFailure: (error) => {
         if (error._tag === "SessionUnavailable" && (this.spec.allows || isUpgraded)) {
@@ -638,7 +649,7 @@ export class StoredHandle<A> extends Handle<A> {
   }
 
   private isPending(base: Base<A>) {
-    return this.isChanged(base) || (this.touching && base.id !== undefined)
+    return this.touching || this.isChanged(base)
   }
 
   private persist(base: Base<A>): Effect.Effect<void, WriteError> {
@@ -654,67 +665,81 @@ export class StoredHandle<A> extends Handle<A> {
   }
 
   private attempt(base: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
-    const { now, spec, state = base.state, store } = this
-    const { id, touchedAt, version } = base
+    const { now, operations: { length: count }, rotation, spec, state = base.state, store, touching } = this
+    const { id, version } = base
     const { createdAt, epoch, principal } = this.whose(base)
     const payload = print(spec.codec.encode(state, epoch))
-    const settle = (changes: Partial<Base<A>>) => (outcome: Outcome): Effect.Effect<void, WriteError> => {
-      if (outcome === "conflict" && attempts > 0) return this.again(base, attempts - 1)
-      if (outcome !== "saved") {
-        return Effect.fail(new SessionConflict({ reason: outcome === "missing" ? "ended" : "changed" }))
+    const settle =
+      (changes: Partial<Base<A>>, send?: string) => (outcome: Outcome): Effect.Effect<void, WriteError> => {
+        if (outcome === "conflict" && attempts > 0) return this.again(base, attempts - 1)
+        if (outcome !== "saved") return this.yield(outcome === "missing" ? "ended" : "changed", this.fresh)
+        this.identifier = send ?? this.identifier
+        this.saved({ ...base, payload, state, principal, epoch, createdAt, ...changes }, count, rotation)
+        return Effect.void
       }
-      this.identifier = changes.identifier ?? this.identifier
-      this.start({ ...base, payload, state, principal, epoch, createdAt, ...changes })
-      return Effect.void
-    }
-    if (id === undefined || this.rotation !== undefined) {
+    if (id === undefined || rotation !== undefined) {
       const identifier = this.makeIdentifier()
       const to = hashOf(spec.id, identifier)
       const owner = principal === undefined ? undefined : ownerOf(spec.id, principal)
       const expiresAt = expiryOf(spec.lifetimes, { createdAt, touchedAt: now })
-      const entry = {
-        payload,
-        owner,
-        createdAt,
-        touchedAt: now,
-        expiresAt,
-        endsAt: createdAt + spec.lifetimes.absolute
-      }
+      const endsAt = createdAt + spec.lifetimes.absolute
+      const entry = { payload, owner, createdAt, touchedAt: now, expiresAt, endsAt }
       const made: Effect.Effect<Outcome, SessionUnavailable> = id === undefined
-        ? Effect.map(call(store.create(to, entry, now)), (created) => created ? "saved" : "missing")
-        : call(store.rotate({ id, version }, { id: to, entry }, { now, until: now + spec.grace }))
-      return Effect.flatMap(made, settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt }))
+        ? Effect.map(store.create(to, entry, now), (created) => created ? "saved" : "missing")
+        : store.rotate({ id, version }, { id: to, entry }, { now, until: now + spec.grace })
+      return Effect.flatMap(made, settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt }, identifier))
     }
-    if (payload !== base.payload) {
-      const changes = { payload, touchedAt, expiresAt: base.expiresAt }
-      return Effect.flatMap(call(store.save(id, version, changes, now)), settle({ version: version + 1 }))
+    const { idle } = spec.lifetimes
+    if (payload === base.payload) {
+      // touched alone: of one that has ended in the meantime nothing is lost
+      return Effect.map(
+        this.read(base.identifier ?? "", { every: 0, idle }),
+        (base = this.fresh) => this.saved(base, count, rotation)
+      )
     }
-    // touched alone
+    const touchedAt = touching ? now : base.touchedAt
+    const expiresAt = touching ? expiryOf(spec.lifetimes, { createdAt, touchedAt }) : base.expiresAt
     return Effect.flatMap(
-      this.found(base, { every: 0, idle: spec.lifetimes.idle }),
-      (base) => Effect.sync(() => void this.start(base))
+      store.save(id, version, { payload, touchedAt, expiresAt }, now),
+      settle(
+        { version: version + 1, touchedAt, expiresAt },
+        touching && spec.maxAge !== undefined ? base.identifier : undefined
+      )
     )
   }
 
-  /** Applies what has led here to what is there by now. */
+  /** Applies what has led here to what is there by now, if that is another. */
   private again(before: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
-    return Effect.flatMap(this.found(before), (base) => {
+    return Effect.flatMap(this.read(before.identifier ?? ""), (base) => {
+      if (base?.id === undefined) return this.yield("ended", this.fresh)
+      if (base.superseded) return this.yield("superseded", base)
+      if (base.version === before.version) return this.attempt(before, attempts)
       const state = this.operations.reduce<State<A> | undefined>(
         (state, operation) => state === undefined ? undefined : operation(state),
         base.state
       )
-      if (state === undefined) return Effect.fail(new SessionConflict({ reason: "changed" }))
+      if (state === undefined) return this.yield("changed", base)
       this.base = base
       this.state = state
       return this.attempt(base, attempts)
     })
   }
 
-  private found({ identifier = "" }: Base<A>, touch?: Touch): Effect.Effect<Base<A>, WriteError> {
-    return Effect.flatMap(this.read(identifier, touch), (base) => {
-      if (base?.id === undefined) return Effect.fail(new SessionConflict({ reason: "ended" }))
-      return base.superseded ? Effect.fail(new SessionConflict({ reason: "superseded" })) : Effect.succeed(base)
-    })
+  /** Gives way to what is there. */
+  private yield(reason: SessionConflict["reason"], base: Base<A>): Effect.Effect<never, SessionConflict> {
+    this.start(base)
+    return Effect.fail(new SessionConflict({ reason }))
+  }
+
+  /** What another fiber of the request has written in the meantime is still to be saved. */
+  private saved(base: Base<A>, count: number, rotation: Rotation | undefined) {
+    const later = this.operations.slice(count)
+    const turned = this.rotation === rotation ? undefined : this.rotation
+    const { state } = this
+    this.start(base)
+    this.operations = later
+    this.rotation = turned
+    if (later.length > 0) this.state = state
   }
 }
 

@@ -184,8 +184,9 @@ export const makeSentinel = (options: Options = {}): Effect.Effect<Sentinel, nev
             `sentinel failover-timeout ${name} 1000`
           ]
         ), { concurrency: "unbounded" })
-      // they tell each other of themselves every two seconds, unless asked for more
-      const often = ["INFO-PERIOD", "PING-PERIOD", "PUBLISH-PERIOD", "ASK-PERIOD"].flatMap((period) => [period, "100"])
+      // they tell each other of themselves every two seconds, unless asked for more; not so their pings: a replica that was
+      // not heard of for five of them is not promoted
+      const often = ["INFO-PERIOD", "100", "PUBLISH-PERIOD", "100", "ASK-PERIOD", "100", "PING-PERIOD", "500"]
       yield* Effect.forEach(sentinels, ({ command }) => command("SENTINEL", "DEBUG", ...often))
 
       const primary = Effect.firstSuccessOf(

@@ -11,7 +11,6 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
-import { describe } from "@effect/vitest"
 import type { Scope } from "effect"
 import { Context, Effect, Exit, Layer, Redacted } from "effect"
 import { execFile, spawn } from "node:child_process"
@@ -42,13 +41,6 @@ export interface Server {
   readonly resume: Effect.Effect<void>
 }
 
-/** A suite with real PostgreSQL. Without its binaries it is skipped, by a name that says what to install; in CI it fails. */
-export const describePostgres = (name: string, tests: () => void) =>
-  describe.skipIf(binaries === undefined && process.env["CI"] !== "true")(
-    binaries === undefined ? `${name} (${missing})` : name,
-    tests
-  )
-
 // distributions keep the server off the path, by version
 const binaries = [
   ...(process.env["PATH"] ?? "").split(Path.delimiter),
@@ -57,7 +49,10 @@ const binaries = [
   )
 ].find((folder) => ["initdb", "postgres", "psql"].every((binary) => Fs.existsSync(Path.join(folder, binary))))
 
-const missing = "PostgreSQL is missing: apt-get install -y postgresql"
+/** What to install, where something is missing. */
+export const missingPostgres = binaries === undefined
+  ? "PostgreSQL is missing: apt-get install -y postgresql"
+  : undefined
 
 function list(folder: string): Array<string> {
   return Fs.existsSync(folder) ? Fs.readdirSync(folder) : []
@@ -76,7 +71,7 @@ const account = ((): { readonly uid?: number; readonly gid?: number } => {
 
 const run = (binary: string, args: ReadonlyArray<string>): Effect.Effect<string, Error> =>
   Effect.async((resume) => {
-    if (binaries === undefined) return resume(Effect.fail(new Error(missing)))
+    if (binaries === undefined) return resume(Effect.fail(new Error(missingPostgres)))
     const child = execFile(
       Path.join(binaries, binary),
       args,
@@ -96,7 +91,7 @@ interface Running {
 /** Until it takes connections, or has ended. */
 const launch = (args: ReadonlyArray<string>, folder: string): Effect.Effect<Running> =>
   Effect.async((resume) => {
-    if (binaries === undefined) return resume(Effect.dieMessage(missing))
+    if (binaries === undefined) return resume(Effect.dieMessage(`${missingPostgres}`))
     const child = spawn(Path.join(binaries, "postgres"), args, {
       ...account,
       cwd: folder,
@@ -220,23 +215,13 @@ export class Postgres extends Context.Tag("test/Postgres")<Postgres, Server>() {
   static readonly layer = (options?: PostgresOptions) => Layer.scoped(Postgres, makePostgres(options))
 }
 
-/** A client of it, with the options that docs/middleware/Session/Sql.md tells to set. */
-export const postgresClient = (options: Partial<PgClient.PgClientConfig> = {}) =>
-  Layer.unwrapEffect(Effect.map(Postgres, ({ url }) =>
-    PgClient.layer({
-      url: Redacted.make(url),
-      connectTimeout: "1 second",
-      ...options
-    }))).pipe(Layer.orDie)
+/** A client of it. */
+export const postgresClient = (options?: Omit<PgClient.PgClientConfig, "url">) =>
+  Layer.unwrapEffect(Effect.map(Postgres, ({ url }) => PgClient.layer({ url: Redacted.make(url), ...options }))).pipe(
+    Layer.orDie
+  )
 
 // --- SQLite ----------------------------------------------------------------------------------------------------------
-
-/** A suite with real SQLite. Where neither the addon loads nor Node has its own it is skipped; in CI it fails. */
-export const describeSqlite = (name: string, tests: () => void) =>
-  describe.skipIf(sqlite === undefined && process.env["CI"] !== "true")(
-    sqlite === undefined ? `${name} (SQLite is missing: npm rebuild better-sqlite3)` : name,
-    tests
-  )
 
 /** A client of a database in a file, or of one in memory. */
 export const sqliteClient = (filename = ":memory:"): Layer.Layer<SqlClient.SqlClient> =>
@@ -305,3 +290,6 @@ const sqlite: MakeClient | undefined = (() => {
   const module = process.getBuiltinModule?.("node:sqlite") as NodeSqlite | undefined
   return module === undefined ? undefined : withNode(module)
 })()
+
+/** What to install, where neither the addon loads nor Node has its own. */
+export const missingSqlite = sqlite === undefined ? "SQLite is missing: npm rebuild better-sqlite3" : undefined
