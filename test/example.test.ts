@@ -2,10 +2,14 @@ import { HttpServer } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Chunk, Context, Effect, HashMap, Layer, Logger, Option, Queue, TestClock } from "effect"
 import { DebugPage, Entropy, SessionStore, Stack } from "effect-middleware"
+import { spawn } from "node:child_process"
+import * as Fs from "node:fs"
 import * as Http from "node:http"
+import * as Path from "node:path"
 import { server, stack } from "../docs/examples/notes/app.js"
 import { Note, NoteNotFound, Notes } from "../docs/examples/notes/Notes.js"
 import { answered } from "./utils/laws.js"
+import { describeRedis, makeServer } from "./utils/redis.js"
 import { nodeServer, request } from "./utils/TestApp.js"
 import { connect } from "./utils/webSocket.js"
 
@@ -370,4 +374,48 @@ ServerErrors                           ↔ wraps
 │ │ │ │ │ │ │ │ │ │ │ app`.slice(1)
     )
   })
+})
+
+// --- as it is started ------------------------------------------------------------------------------------------------
+
+/** What `npm start` does, with a port of its own; gives the port once it listens. */
+const startProcess = (env: Record<string, string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const root = Path.resolve(import.meta.dirname, "..")
+      const { scripts } = JSON.parse(Fs.readFileSync(Path.join(root, "package.json"), "utf8"))
+      const [, ...args] = String(scripts.start).split(" ")
+      const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, PORT: "0", ...env } })
+      const end = () => void child.kill("SIGKILL")
+      // should this process end without its finalizers
+      process.once("exit", end)
+      const ended = new Promise((resolve) => child.once("exit", resolve))
+      void ended.then(() => process.off("exit", end))
+      return { child, ended, end }
+    }),
+    ({ end, ended }) => Effect.promise(() => (end(), ended))
+  ).pipe(
+    Effect.flatMap(({ child, ended }) =>
+      Effect.async<number>((resume) => {
+        let printed = ""
+        const read = (chunk: unknown) => {
+          printed += chunk
+          const [, port] = /Listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(printed) ?? []
+          if (port !== undefined) resume(Effect.succeed(Number(port)))
+        }
+        child.stdout.on("data", read)
+        child.stderr.on("data", read)
+        void ended.then(() => resume(Effect.dieMessage(`it has ended: ${printed}`)))
+      })
+    )
+  )
+
+describeRedis("the notes example on Redis", () => {
+  it.scopedLive("two processes share their visitors", () =>
+    Effect.gen(function*() {
+      const { url: REDIS_URL } = yield* makeServer()
+      const started = startProcess({ REDIS_URL })
+      const [here, there] = yield* Effect.all([started, started], { concurrency: 2 })
+      yield* visit(here, there)
+    }), 180_000)
 })

@@ -3,8 +3,9 @@
  */
 import { HttpServer } from "@effect/platform"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Config, Console, Layer } from "effect"
+import { Config, Console, Effect, Layer, Option } from "effect"
 import { DebugPage, SessionStore, Stack } from "effect-middleware"
+import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import { createServer } from "node:http"
 import { server, stack } from "./app.js"
 import { Notes } from "./Notes.js"
@@ -28,7 +29,7 @@ Listening on ${url}. Try:
   curl -i ${url}/notes -H 'host: evil.test'
   curl -i ${url}/notes/1 -X OPTIONS -H 'origin: http://localhost:5173' -H 'access-control-request-method: DELETE'
 
-A visitor's session; with another jar you are at another browser:
+A visitor's session, in memory or at REDIS_URL. With another jar you are at another browser:
 
   json='content-type: application/json'
   curl -i -b jar -c jar ${url}/cart -H "$json" -d '{"item":"tea"}'
@@ -44,6 +45,15 @@ A client is told nothing of it. With DEBUG=true you are: by curl, and in a brows
 `)
 })
 
+/** In memory; with REDIS_URL in Redis, where they outlive this process, and others share them. */
+const store = Layer.unwrapEffect(Effect.map(
+  Config.option(Config.redacted("REDIS_URL")),
+  Option.match({
+    onNone: () => SessionStore.layerMemory(),
+    onSome: (url) => Layer.provide(SessionStore.layerRedis(), NodeRedis.layerConfig(Config.succeed(url)))
+  })
+))
+
 const node = NodeHttpServer.layerConfig(() => createServer(), {
   port: Config.integer("PORT").pipe(Config.withDefault(3000)),
   host: Config.string("HOST").pipe(Config.withDefault("127.0.0.1"))
@@ -52,7 +62,7 @@ const node = NodeHttpServer.layerConfig(() => createServer(), {
 NodeRuntime.runMain(Layer.launch(
   Layer.effectDiscard(greeting).pipe(
     Layer.provideMerge(server),
-    Layer.provide([Notes.Default, SessionStore.layerMemory()]),
+    Layer.provide([Notes.Default, store]),
     Layer.provide(DebugPage.layerConfig(Config.withDefault(Config.boolean("DEBUG"), false))),
     Layer.provide(node)
   )
