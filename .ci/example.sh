@@ -47,6 +47,16 @@ ask "a preflight" 204 '^access-control-allow-methods: .*DELETE' --request OPTION
   --header 'Origin: http://localhost:5173' --header 'Access-Control-Request-Method: DELETE' "$url/notes/1"
 ask "a forged host" 400 '^HTTP' --header 'Host: evil.test' "$url/notes"
 
+browser=(--cookie "$folder/jar" --cookie-jar "$folder/jar")
+json=(--header 'Content-Type: application/json' --data)
+ask "a cart" 200 '^set-cookie: session=.*; HttpOnly; SameSite=Lax' "${browser[@]}" "${json[@]}" '{"item":"tea"}' "$url/cart"
+ask "a login" 204 '^set-cookie: session=' "${browser[@]}" "${json[@]}" '{"name":"ada"}' "$url/login"
+ask "the cart of a name" 200 '"cart":\["tea"\],.*"Welcome, ada"' "${browser[@]}" "$url/cart"
+cp "$folder/jar" "$folder/other"
+ask "out, everywhere" 200 '"ended":1' "${browser[@]}" "${json[@]}" '{}' "$url/logout-everywhere"
+! grep -q session "$folder/jar" || fail "out, everywhere: the cookie is still there"
+ask "what another browser has left" 403 '"Log in first"' --cookie "$folder/other" "$url/sessions"
+
 kill -TERM -- "-$group"
 for _ in $(seq 50); do
   kill -0 "$group" 2>/dev/null || break

@@ -16,6 +16,7 @@ import {
   WebSocket
 } from "effect-middleware"
 import { Note, type NoteNotFound, Notes } from "./Notes.js"
+import * as Sessions from "./sessions.js"
 
 /** First is outermost: it meets the request first and the response last. */
 export const stack = Stack.make(
@@ -31,6 +32,8 @@ export const stack = Stack.make(
   Cors.middleware({ origins: [/http:\/\/localhost:\d+/], methods: ["DELETE"], exposedHeaders: ["x-request-id"] }),
   TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
   WebSocket.middleware({ origins: ["same-origin", /http:\/\/localhost:\d+/] }),
+  // an example: http://localhost may keep the cookie, too
+  Sessions.Visitor.middleware({ kind: "stored", cookie: { localhost: true } }),
   ExceptionHandlers.concat(
     ExceptionHandlers.standard(),
     ExceptionHandlers.byTag({
@@ -139,7 +142,8 @@ export const routes = Layer.mergeAll(
   HttpLayerRouter.add("GET", "/broken/both", both),
   HttpLayerRouter.add("GET", "/broken/unavailable", unavailable),
   HttpLayerRouter.add("GET", "/broken/half", half),
-  HttpLayerRouter.add("GET", "/broken/unsendable", unsendable)
+  HttpLayerRouter.add("GET", "/broken/unsendable", unsendable),
+  Sessions.routes
 )
 
 export const server = Stack.serveRouter(routes, stack)
