@@ -1,9 +1,10 @@
 /**
  * Runs the benchmarks and writes what they say to `results/`.
  *
- *     npm run bench                       # layers, failures, servers: a quarter of an hour
+ *     npm run bench                       # all suites, some twenty minutes
  *     npm run bench -- layers
  *     npm run bench -- failures
+ *     npm run bench -- sessions memory-store
  *     npm run bench -- servers --cases full,error --only raw,ours
  *     npm run bench -- servers --quick    # two minutes at most; prints and writes nothing
  *     npm run bench -- --rounds 9
@@ -14,7 +15,9 @@ import * as Path from "node:path"
 import { parseArgs } from "node:util"
 import * as Failures from "./failures/run.js"
 import * as Layers from "./layers/run.js"
+import * as MemoryStore from "./memoryStore/run.js"
 import * as Servers from "./servers/run.js"
+import * as Sessions from "./sessions/run.js"
 import { snapshot } from "./snapshot.js"
 
 const { positionals, values: options } = parseArgs({
@@ -51,18 +54,37 @@ const failures: Suite = async (folder) => {
   return { "failures.md": page(Failures.title, Failures.about, facts(took), results) }
 }
 
-const servers: Suite = async (folder) => {
-  const plan = { ...Servers[kind], ...(rounds && { rounds }) }
+const memoryStore: Suite = async (folder) => {
+  const plan = { ...MemoryStore[kind], ...(rounds && { rounds }) }
   const facts = machine()
-  const selection = { cases: options.cases?.split(","), servers: options.only?.split(",") }
-  const { about, chart, results } = await Servers.run(folder, plan, selection, console.error)
-  const took = `${plan.rounds}, each ${plan.measuring} ms on ${plan.connections} connections that never wait, and ` +
-    `${plan.measuring} ms at ${plan.rate} requests a second`
-  const picture = "![CPU time of a request, by case and server](servers.svg)"
-  return { "servers.md": page(Servers.title, about, facts(took), picture, results), "servers.svg": chart }
+  const results = await MemoryStore.run(folder, plan, console.error)
+  const took = `${plan.rounds}, of ${plan.reads} reads for each size`
+  return { "memory-store.md": page(MemoryStore.title, MemoryStore.about, facts(took), results) }
 }
 
-const suites: { readonly [name: string]: Suite | undefined } = { layers, failures, servers }
+/** One that is served over sockets: a page and a picture. */
+const served = (
+  name: string,
+  { full, quick, run, title }: Pick<typeof Servers | typeof Sessions, "full" | "quick" | "run" | "title">
+): Suite =>
+async (folder) => {
+  const plan = { ...(options.quick ? quick : full), ...(rounds && { rounds }) }
+  const facts = machine()
+  const selection = { cases: options.cases?.split(","), servers: options.only?.split(",") }
+  const { about, chart, results } = await run(folder, plan, selection, console.error)
+  const took = `${plan.rounds}, each ${plan.measuring} ms on ${plan.connections} connections that never wait, and ` +
+    `${plan.measuring} ms at ${plan.rate} requests a second`
+  const picture = `![CPU time of a request, by case and server](${name}.svg)`
+  return { [`${name}.md`]: page(title, about, facts(took), picture, results), [`${name}.svg`]: chart }
+}
+
+const suites: { readonly [name: string]: Suite | undefined } = {
+  layers,
+  failures,
+  servers: served("servers", Servers),
+  sessions: served("sessions", Sessions),
+  "memory-store": memoryStore
+}
 const names = positionals.length === 0 ? Object.keys(suites) : positionals
 const unknown = names.find((name) => !Object.hasOwn(suites, name))
 if (unknown !== undefined) throw new TypeError(`No suite "${unknown}": ${Object.keys(suites).join(", ")}`)

@@ -15,9 +15,11 @@
  * @since 0.1.0
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import { createHash } from "node:crypto"
 
@@ -26,7 +28,7 @@ import { createHash } from "node:crypto"
  * @category models
  */
 export interface Options {
-  /** How long a command may take, a script with both its attempts included. Default: 250 milliseconds. */
+  /** How long a command may take; a script has no more for its second attempt. Default: 250 milliseconds. */
   readonly commandTimeout?: Duration.DurationInput | undefined
   /** How many commands may be under way at once. Default: 4096. */
   readonly maxPending?: number | undefined
@@ -165,45 +167,75 @@ export const make = (
     readonly isReply?: ((error: unknown) => boolean) | undefined
   } = {}
 ): Service => {
-  const duration = Duration.decode(commandTimeout)
-  if (Duration.toMillis(duration) <= 0) {
-    throw new TypeError("Redis: commandTimeout is 0: write how long a command may take, such as \"250 millis\"")
+  const limit = Duration.toMillis(commandTimeout)
+  if (!(limit > 0 && limit < Infinity)) {
+    throw new TypeError(`Redis: commandTimeout is ${limit} ms: write how long a command may take, such as "250 millis"`)
   }
   if (!(maxPending >= 1)) {
-    throw new TypeError(`Redis: maxPending is ${maxPending}: write how many commands may be under way, 1 or more`)
+    throw new TypeError(`Redis: maxPending is ${maxPending}: write how many commands may be under way, such as 4096`)
   }
+  // not fewer than wait: what has timed out is under way until its client settles it
   let pending = 0
+  // the limit is one for all, so they time out in the order that they began in, and one fiber at a time waits for it
+  const waiting = new Set<{ readonly deadline: number; readonly expire: () => void }>()
+  let watched = false
+  const watch = Effect.gen(function*() {
+    for (const entry of waiting) {
+      while (waiting.has(entry)) {
+        const left = entry.deadline - (yield* Clock.currentTimeMillis)
+        if (left > 0) yield* Effect.sleep(left)
+        else {
+          waiting.delete(entry)
+          entry.expire()
+        }
+      }
+    }
+    watched = false
+  })
 
-  const attempt = (key: string, command: Command) =>
-    Effect.suspend(() => {
-      if (pending >= maxPending) return Effect.fail(new RedisError({ reason: "overloaded", command: command[0] }))
-      pending++
-      const sent = (async () => send(key, command))()
-      // counted until it is settled, which may be long after its fiber has gone
-      const settled = () => void pending--
-      sent.then(settled, settled)
-      return Effect.tryPromise({
-        try: () => sent,
-        catch: (error) => toRedisError(command[0], error, isReply(error))
+  const call = (name: string, start: () => Promise<unknown>) =>
+    Effect.clockWith((clock) =>
+      Effect.async<unknown, RedisError>((resume) => {
+        const fail = (reason: Reason, cause?: Error) =>
+          resume(Effect.fail(new RedisError({ reason, command: name, ...cause && { cause } })))
+        if (pending >= maxPending) return fail("overloaded")
+        pending++
+        const entry = { deadline: clock.unsafeCurrentTimeMillis() + limit, expire: () => fail("timeout") }
+        waiting.add(entry)
+        if (!watched) {
+          watched = true
+          // of the fiber that happens to be first it has the clock, and nothing that would be kept alive by it
+          Runtime.runFork(Runtime.defaultRuntime)(Effect.withClock(watch, clock))
+        }
+        const settle = () => {
+          pending--
+          waiting.delete(entry)
+        }
+        start().then((reply) => {
+          settle()
+          resume(Effect.succeed(reply))
+        }, (error) => {
+          settle()
+          const cause = withoutArguments(error)
+          fail(isReply(error) && !unavailable.test(cause.message) ? "reply" : "connection", cause)
+        })
       })
-    })
-
-  // what is raced with the time is interruptible even where the caller is not: platform's servers run an app uninterruptibly
-  const limit = (name: string) => (effect: Effect.Effect<unknown, RedisError>) =>
-    Effect.timeoutFail(Effect.interruptible(effect), {
-      duration,
-      onTimeout: () => new RedisError({ reason: "timeout", command: name })
-    })
+    )
 
   return {
-    send: (key, command) => limit(command[0])(attempt(key, command)),
+    send: (key, command) => call(command[0], async () => send(key, command)),
     eval: ({ lua, sha1 }, keys, args) => {
+      const [key] = keys
       if (keys.length > 1 && new Set(keys.map(hashTag)).size > 1) return Effect.die(new TypeError(differentSlots))
       const rest = [`${keys.length}`, ...keys, ...args]
-      return attempt(keys[0], ["EVALSHA", sha1, ...rest]).pipe(
-        Effect.catchIf(isUnknownScript, () => attempt(keys[0], ["EVAL", lua, ...rest])),
-        limit("EVALSHA")
-      )
+      return call("EVAL", async () => {
+        try {
+          return await send(key, ["EVALSHA", sha1, ...rest])
+        } catch (error) {
+          if (!isReply(error) || !messageOf(error).startsWith("NOSCRIPT")) throw error
+          return send(key, ["EVAL", lua, ...rest])
+        }
+      })
     }
   }
 }
@@ -218,15 +250,12 @@ const messageOf = (error: unknown): string => error instanceof Error ? error.mes
 
 const hasCode = (error: unknown): boolean => /^[A-Z][A-Z0-9_]+ /.test(messageOf(error))
 
-const isUnknownScript = ({ cause, reason }: RedisError): boolean =>
-  reason === "reply" && messageOf(cause).startsWith("NOSCRIPT")
-
 /** Replies of a server that does not take commands, or no longer: nothing was executed. */
 const unavailable = /^(?:CLUSTERDOWN|LOADING|MASTERDOWN|READONLY|TRYAGAIN)\b/
 
-const toRedisError = (command: string, error: unknown, reply: boolean): RedisError => {
-  // of an unknown command, Redis repeats the arguments
+/** Clients put the command into their errors, and of one that it does not know, Redis repeats the arguments. */
+const withoutArguments = (error: unknown): Error => {
   const cause = new Error(messageOf(error).replace(/, with args beginning with:[^]*/, ""))
   if (error instanceof Error) cause.name = error.name
-  return new RedisError({ reason: reply && !unavailable.test(cause.message) ? "reply" : "connection", command, cause })
+  return cause
 }

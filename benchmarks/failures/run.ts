@@ -61,7 +61,16 @@ const overSockets = async (folder: string, { measuring }: Plan, round: number): 
         acceptOf(one)
       }\r\n\r\n`
       const { pid = 0 } = server
-      const job: Job = { port, pid, request, status: one.status, connections: 16, warmUp, measuring, rate: 100 }
+      const job: Job = {
+        port,
+        pid,
+        requests: [request],
+        status: one.status,
+        connections: 16,
+        warmUp,
+        measuring,
+        rate: 100
+      }
       const args = [scriptOf(folder, "servers", "load.js"), JSON.stringify(job)]
       return (JSON.parse((await execFile(process.execPath, args)).stdout) as Loaded).cpu
     }

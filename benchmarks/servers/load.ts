@@ -1,6 +1,6 @@
 /**
- * The process of the load: one request, over and over, on connections that stay open. First each connection sends its
- * next request as soon as it has the answer to the last, which says what the server can do; then requests fall due at a
+ * The process of the load: each connection, which stays open, sends one request over and over. First each sends its
+ * next one as soon as it has the answer to the last, which says what the server can do; then requests fall due at a
  * fixed rate, whether or not earlier ones are answered, and a latency counts from when the request was due, so that a
  * pause of the server is paid for by all that it kept waiting (no coordinated omission).
  *
@@ -14,7 +14,8 @@ export interface Job {
   readonly port: number
   /** Of the server. */
   readonly pid: number
-  readonly request: string
+  /** The first connection sends the first, and so on, from the start again where there are fewer. */
+  readonly requests: ReadonlyArray<string>
   readonly status: number
   readonly connections: number
   /** Requests. */
@@ -45,8 +46,8 @@ export interface Measured {
   readonly memory: number
 }
 
-const { connections, measuring, pid, port, rate, request, status, warmUp } = JSON.parse(process.argv[2]!) as Job
-const bytes = Buffer.from(request, "latin1")
+const { connections, measuring, pid, port, rate, requests, status, warmUp } = JSON.parse(process.argv[2]!) as Job
+const bytes = requests.map((request) => Buffer.from(request, "latin1"))
 const statusLine = `HTTP/1.1 ${status} `
 
 class Connection {
@@ -56,7 +57,11 @@ class Connection {
   #head = ""
   readonly #socket: Net.Socket
 
-  constructor(opened: () => void, readonly answered: (connection: Connection) => void) {
+  constructor(
+    readonly bytes: Buffer,
+    opened: () => void,
+    readonly answered: (connection: Connection) => void
+  ) {
     this.#socket = Net.connect({
       host: "127.0.0.1",
       port,
@@ -70,7 +75,7 @@ class Connection {
 
   send(since: number) {
     this.since = since
-    this.#socket.write(bytes)
+    this.#socket.write(this.bytes)
   }
 
   #read(length: number, buffer: Uint8Array): boolean {
@@ -99,7 +104,9 @@ const fail = (reason: string): never => {
 let answered: (connection: Connection) => void = () => {}
 const pool: Array<Connection> = []
 for (let i = 0; i < connections; i++) {
-  await new Promise<void>((resolve) => pool.push(new Connection(resolve, (connection) => answered(connection))))
+  await new Promise<void>((resolve) =>
+    pool.push(new Connection(bytes[i % bytes.length]!, resolve, (connection) => answered(connection)))
+  )
 }
 
 const now = () => performance.now()

@@ -1,11 +1,15 @@
 /** What the rounds say: tables in Markdown, and a chart. */
 import { median, type Spread, spread } from "../statistics.js"
-import type { Name } from "./contestants.js"
 import type { Latency, Measured } from "./load.js"
-import type { Case } from "./work.js"
+import type { Results } from "./processes.js"
 
-/** By the names of case and server; one a round, in the order of the rounds. */
-export type Results = ReadonlyMap<string, ReadonlyMap<Name, Array<Measured>>>
+interface Case {
+  readonly name: string
+  readonly is: string
+  readonly method: string
+  readonly path: string
+  readonly expected: { readonly status: number }
+}
 
 type Figure = (measured: Measured) => number
 
@@ -13,19 +17,19 @@ const cpu: Figure = (measured) => measured.cpu
 const throughput: Figure = (measured) => measured.throughput
 
 /** The dearest last. */
-const sorted = (servers: ReadonlyMap<Name, ReadonlyArray<Measured>>, figure: Figure) =>
+const sorted = (servers: ReadonlyMap<string, ReadonlyArray<Measured>>, figure: Figure) =>
   [...servers].map(([name, rounds]) => ({ name, rounds, spread: spread(rounds.map(figure)) }))
     .sort((a, b) => a.spread.median - b.spread.median)
 
 const decimals = (value: number) => Number.isNaN(value) ? "–" : value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0)
 const range = ({ max, median, min }: Spread) => `${decimals(median)} (${decimals(min)}–${decimals(max)})`
 
-const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
+export const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
   [head, head.map((_, i) => (i === 0 ? "---" : "--:")), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
 
 export const tables = (asked: ReadonlyArray<Case>, results: Results, rate: number): string => {
-  const names = [...results.get(asked[0]!.name)!.keys()]
-  const middle = (name: string, server: Name) => decimals(median(results.get(name)!.get(server)!.map(cpu)))
+  const names = [...new Set(asked.flatMap(({ name }) => [...results.get(name)!.keys()]))]
+  const middle = (name: string, server: string) => decimals(median(results.get(name)!.get(server)?.map(cpu) ?? [NaN]))
   return [
     "## CPU time of a request",
     "Microseconds of the server's process, the kernel's share included: medians of the rounds.",
@@ -44,7 +48,7 @@ export const tables = (asked: ReadonlyArray<Case>, results: Results, rate: numbe
 /** Below this, it was not the server that could do no more. */
 const saturated = 0.95
 
-const caseTable = (servers: ReadonlyMap<Name, ReadonlyArray<Measured>>, rate: number): string => {
+const caseTable = (servers: ReadonlyMap<string, ReadonlyArray<Measured>>, rate: number): string => {
   const ofRaw = (rounds: ReadonlyArray<Measured>, figure: Figure) => {
     const raw = servers.get("raw")
     return raw === undefined ? "–" : median(rounds.map((one, i) => figure(one) / figure(raw[i]!))).toFixed(2)
@@ -85,7 +89,7 @@ const style = `
 /** A panel a case, two beside each other, a bar a server; the line is from the least to the most of the rounds. */
 export const chart = (asked: ReadonlyArray<Case>, results: Results): string => {
   const [column, row, label, figure, gap] = [440, 22, 78, 50, 34]
-  const servers = results.get(asked[0]!.name)!.size
+  const servers = Math.max(...asked.map(({ name }) => results.get(name)!.size))
   const panel = (servers + 1) * row + gap
   const panels = asked.map(({ is, name }, i) => {
     const bars = sorted(results.get(name)!, cpu)

@@ -112,7 +112,6 @@ export const layerSentinel = (connection: SentinelConnection, options?: Redis.Op
   scoped((tools) =>
     new Client.Redis({
       // a Sentinel that does not answer must not keep the others from being asked
-      connectTimeout: 1000,
       sentinelCommandTimeout: 1000,
       ...node(tools, connection),
       sentinelRetryStrategy: tools.delay
@@ -132,7 +131,6 @@ export const layerCluster = (
     new Client.Cluster([...nodes], {
       ...connection,
       clusterRetryStrategy: tools.delay,
-      enableOfflineQueue: false,
       // nothing is sent again of which it is unknown whether it was executed, or waits to be
       retryDelayOnClusterDown: 0,
       retryDelayOnFailover: 0,
@@ -151,13 +149,18 @@ export const layerClient = (
   options?: Redis.Options
 ): Layer.Layer<Redis.Redis> => Layer.sync(Redis.Redis, () => make(client, options))
 
-const make = (client: Parameters<typeof layerClient>[0], options: Redis.Options | undefined) =>
-  Redis.make((_, [name, ...args]) => client.call(name, args), {
-    ...options,
-    isReply: (error) => error instanceof Error && error.name === "ReplyError"
-  })
+const make = (
+  client: Parameters<typeof layerClient>[0],
+  options: Redis.Options | undefined,
+  isReady: () => boolean = () => true
+) =>
+  Redis.make(
+    (_, [name, ...args]) => isReady() ? client.call(name, args) : Promise.reject(new Error("There is no connection")),
+    { ...options, isReply: (error) => error instanceof Error && error.name === "ReplyError" }
+  )
 
 const node = <A extends object>({ delay }: Tools, options: A) => ({
+  connectTimeout: 2000,
   socketTimeout: silence,
   ...options,
   autoResendUnfulfilledCommands: false,
@@ -181,6 +184,7 @@ const scoped = (open: (tools: Tools) => Client.Redis | Client.Cluster, options: 
       yield* Effect.async<void>((resume) => void client.once("ready", () => resume(Effect.void))).pipe(
         Effect.timeoutOption(firstConnection)
       )
-      return make(client, options)
+      // a Cluster without its queue would fail what meets a connection to a node while it is being opened
+      return make(client, options, () => client.status === "ready")
     })
   )

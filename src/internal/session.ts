@@ -20,10 +20,10 @@ import type { Outcome, Touch } from "../SessionStore.js"
 import { SessionStore, SessionUnavailable } from "../SessionStore.js"
 import type { CookieVariant } from "./cookie.js"
 import { cookieLimit, mostChunks, readChunks, readCookie, splitChunks } from "./cookie.js"
-import { isUpgraded } from "./nodeResponse.js"
 import { SessionConflict, SessionSent, SessionTooLarge, type WriteError } from "./sessionErrors.js"
 import type { Content } from "./sessionPayload.js"
 import { expiryOf, parse, parsePortable, print, printPortable } from "./sessionPayload.js"
+import { isOpened } from "./upgrade.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // what is kept, as text
@@ -127,6 +127,8 @@ interface Base<A> {
   readonly createdAt: number
   readonly touchedAt: number
   readonly expiresAt: number
+  /** Of its absolute lifetime. */
+  readonly endsAt: number
   readonly principal: string | undefined
   readonly epoch: number
   readonly state: State<A>
@@ -158,10 +160,10 @@ export abstract class Handle<A> implements Service<A> {
   /** It has been destroyed: its cookie has to go. */
   protected cleared = false
   /** The store could not say what it is: what is written is dropped. */
-  protected adrift = false
+  protected adrift: SessionUnavailable | undefined
   private accessed = false
   private sent = false
-  private loading: Effect.Semaphore | undefined
+  private turns: Effect.Semaphore | undefined
 
   constructor(
     protected readonly spec: Spec<A>,
@@ -182,47 +184,58 @@ export abstract class Handle<A> implements Service<A> {
   get get() {
     return Effect.map(this.load, ({ state }) => state.value)
   }
-  set(value: A) {
-    let applied = false
-    return this.write((state) => {
-      if (applied) return undefined
-      applied = true
-      return { ...state, value }
-    })
-  }
-  update(f: (value: A) => A) {
-    return this.write((state) => ({ ...state, value: f(state.value) }))
-  }
-  modify<B>(f: (value: A) => readonly [result: B, value: A]): Effect.Effect<B, WriteError> {
-    return Effect.suspend(() => {
-      let told: Option.Option<B> = Option.none()
-      const written = this.write((state) => {
-        const [result, value] = f(state.value)
-        if (Option.isSome(told) && !Equal.equals(told.value, result)) return undefined
-        told = Option.some(result)
-        return { ...state, value }
+  // getters, so that what is taken off the session works alone: `const { update } = yield* Cart`
+  get set() {
+    return (value: A) =>
+      Effect.suspend(() => {
+        let applied = false
+        return this.write((state) => {
+          if (applied) return undefined
+          applied = true
+          return { ...state, value }
+        })
       })
-      return Effect.map(written, () => Option.getOrThrow(told))
-    })
   }
-  rotate({ principal }: { readonly principal?: string | null | undefined } = {}): Effect.Effect<void, WriteError> {
-    if (principal === "") {
-      return Effect.die(new TypeError("Session: rotate has an empty principal: write null for nobody"))
+  get update() {
+    return (f: (value: A) => A) => this.write((state) => ({ ...state, value: f(state.value) }))
+  }
+  get modify() {
+    return <B>(f: (value: A) => readonly [result: B, value: A]): Effect.Effect<B, WriteError> =>
+      Effect.suspend(() => {
+        let told: Option.Option<B> = Option.none()
+        const written = this.write((state) => {
+          const [result, value] = f(state.value)
+          if (Option.isSome(told) && !Equal.equals(told.value, result)) return undefined
+          told = Option.some(result)
+          return { ...state, value }
+        })
+        return Effect.map(written, () => Option.getOrThrow(told))
+      })
+  }
+  get rotate() {
+    return (
+      { principal }: { readonly principal?: string | null | undefined } = {}
+    ): Effect.Effect<void, WriteError> => {
+      if (principal === "") {
+        return Effect.die(new TypeError("Session: rotate has an empty principal: write null for nobody"))
+      }
+      return Effect.flatMap(this.writable, ({ base }) => {
+        if (principal === undefined) return this.turn(base, this.rotation?.bound)
+        if (principal === null) return this.turn(base, { principal: undefined, epoch: 0 })
+        return Effect.flatMap(this.epochOf(principal), (epoch) => this.turn(base, { principal, epoch }))
+      })
     }
-    return Effect.flatMap(this.writable, ({ base }) => {
-      if (principal === undefined) return this.turn(base, this.rotation?.bound)
-      if (principal === null) return this.turn(base, { principal: undefined, epoch: 0 })
-      return Effect.flatMap(this.epochOf(principal), (epoch) => this.turn(base, { principal, epoch }))
-    })
   }
   get destroy() {
     return Effect.suspend((): Effect.Effect<void, SessionSent | SessionUnavailable> => {
       this.accessed = true
       if (this.isSent) return Effect.fail(new SessionSent())
-      return Effect.map(this.end(), () => {
-        this.cleared = true
-        this.start(this.fresh)
-      })
+      return this.alone(() =>
+        Effect.map(this.end(), () => {
+          this.cleared = true
+          this.start(this.fresh)
+        })
+      )
     })
   }
   get touch() {
@@ -247,8 +260,9 @@ export abstract class Handle<A> implements Service<A> {
   get isNew() {
     return Effect.map(this.load, ({ base }) => base.id === undefined)
   }
-  flash(text: string, kind = "info") {
-    return this.write(({ flashes, value }) => ({ value, flashes: [...flashes, { kind, text }].slice(-mostFlashes) }))
+  get flash() {
+    return (text: string, kind = "info") =>
+      this.write(({ flashes, value }) => ({ value, flashes: [...flashes, { kind, text }].slice(-mostFlashes) }))
   }
   get flashes() {
     return Effect.flatMap(this.load, ({ state: { flashes } }): Effect.Effect<ReadonlyArray<Flash>, WriteError> => {
@@ -260,6 +274,8 @@ export abstract class Handle<A> implements Service<A> {
   }
   get revokeOthers(): Effect.Effect<number, WriteError, SessionStore> {
     return Effect.flatMap(this.writable, ({ base }) => {
+      // whose it is the store could not say
+      if (this.adrift !== undefined) return Effect.fail(this.adrift)
       const { principal } = this.whose(base)
       if (principal === undefined) return Effect.succeed(0)
       return Effect.flatMap(
@@ -287,7 +303,7 @@ export abstract class Handle<A> implements Service<A> {
     return this.exchange.request.headers["cookie"]
   }
   protected get isUpgraded() {
-    return isUpgraded(this.exchange.request)
+    return isOpened(this.exchange.request)
   }
   protected get isSent() {
     return this.sent || this.isUpgraded
@@ -303,6 +319,7 @@ export abstract class Handle<A> implements Service<A> {
       createdAt: now,
       touchedAt: now,
       expiresAt: now,
+      endsAt: now,
       principal: undefined,
       epoch: 0,
       state: { value: this.spec.codec.initial(), flashes: [] }
@@ -320,14 +337,18 @@ export abstract class Handle<A> implements Service<A> {
       if (loaded !== undefined) return Effect.succeed(loaded)
       const found = this.find()
       if (!Effect.isEffect(found)) return Effect.succeed(this.start(found))
-      this.loading ??= Effect.unsafeMakeSemaphore(1)
-      return this.loading.withPermits(1)(Effect.suspend(() => {
+      return this.alone(() => {
         const { loaded } = this
         return loaded === undefined
           ? Effect.map(this.settled(found), (base) => this.start(base))
           : Effect.succeed(loaded)
-      }))
+      })
     })
+  }
+  /** Fibers of the request ask the store one after the other, and each goes by what the one before has left. */
+  protected alone<B, E>(effect: () => Effect.Effect<B, E>): Effect.Effect<B, E> {
+    this.turns ??= Effect.unsafeMakeSemaphore(1)
+    return this.turns.withPermits(1)(Effect.suspend(effect))
   }
   private get loaded(): Loaded<A> | undefined {
     const { base, state } = this
@@ -337,7 +358,7 @@ export abstract class Handle<A> implements Service<A> {
     return !this.spec.allows ? found : Effect.catchAll(found, (error) =>
       Effect.sync(() => {
         this.log("Warning", "The store of a session is down; the request has a new one, which is not kept", error)
-        this.adrift = true
+        this.adrift = error
         return this.fresh
       }))
   }
@@ -363,7 +384,9 @@ export abstract class Handle<A> implements Service<A> {
     })
   }
   private write(operation: Operation<A>): Effect.Effect<void, WriteError> {
-    return Effect.flatMap(this.writable, ({ base, state }) => {
+    return Effect.flatMap(this.writable, (loaded) => {
+      // another fiber may have written since
+      const { base, state } = this.loaded ?? loaded
       this.state = operation(state)
       this.operations.push(operation)
       const tooLarge = this.check(base)
@@ -397,7 +420,8 @@ export abstract class Handle<A> implements Service<A> {
   }
   private epochOf(principal: string): Effect.Effect<number, SessionUnavailable> {
     const { now, spec, store } = this
-    return spec.epochs && store !== undefined ? call(store.epoch(ownerOf(spec.id, principal), now)) : Effect.succeed(0)
+    if (!spec.epochs || store === undefined || this.adrift !== undefined) return Effect.succeed(0)
+    return call(store.epoch(ownerOf(spec.id, principal), now))
   }
   /** One of an epoch that is over is nothing good. */
   protected inEpoch(base: Base<A>): Base<A> | Effect.Effect<Base<A>, SessionUnavailable> {
@@ -405,7 +429,7 @@ export abstract class Handle<A> implements Service<A> {
     return Effect.map(this.epochOf(base.principal), (epoch) => epoch === base.epoch ? base : this.fresh)
   }
 
-  protected log(level: "Info" | "Warning" | "Error", message: string, error?: SessionUnavailable) {
+  protected log(level: "Info" | "Warning" | "Error", message: string, error?: WriteError) {
     this.exchange.log(
       LogLevel.fromLiteral(level),
       message,
@@ -506,6 +530,7 @@ export class CookieHandle<A> extends Handle<A> {
       version: 0,
       superseded: false,
       expiresAt,
+      endsAt: found.createdAt + spec.lifetimes.absolute,
       state
     })
   }
@@ -517,17 +542,16 @@ export class CookieHandle<A> extends Handle<A> {
   protected check(base: Base<A>): SessionTooLarge | undefined {
     const { cookie, spec } = this
     const text = this.portable(base)
+    const bytes = Buffer.byteLength(text)
     const limit = spec.chunked ? cookieLimit * mostChunks : cookieLimit
-    if (text.length <= limit) {
-      this.text = this.seal.write(text)
-      const fits = spec.chunked
-        ? splitChunks(cookie, this.text, undefined) !== undefined
-        : cookie.size(this.text) <= limit
-      if (fits) return undefined
-    }
-    const size = cookie.size(this.text ?? text)
-    this.text = undefined
-    return new SessionTooLarge({ size, limit })
+    // what is too large by itself is not sealed: a keyring has a limit of its own
+    const sealed = bytes <= limit ? this.seal.write(text) : undefined
+    const fits = sealed !== undefined &&
+      (spec.chunked ? splitChunks(cookie, sealed, undefined) !== undefined : cookie.size(sealed) <= limit)
+    this.text = fits ? sealed : undefined
+    return fits
+      ? undefined
+      : new SessionTooLarge({ size: cookie.size("") + (sealed?.length ?? Math.ceil(bytes * 4 / 3)), limit })
   }
 
   private portable(base: Base<A>): string {
@@ -544,8 +568,8 @@ export class CookieHandle<A> extends Handle<A> {
   protected commit(draft: ResponseDraft) {
     const { base, now, spec } = this
     const changed = base !== undefined && this.isChanged(base)
-    if (changed && (this.adrift || this.isUpgraded)) {
-      return this.log("Error", "What was written to a session is lost: no response can carry it")
+    if (changed && (this.adrift !== undefined || this.isUpgraded)) {
+      return this.log("Error", "What was written to a session is lost: no response can carry it", this.adrift)
     }
     const wears = base?.id !== undefined && (this.touching || this.stale || base.touchedAt + spec.every <= now)
     if (base === undefined || !(changed || wears) || this.isUpgraded) {
@@ -569,8 +593,8 @@ export class CookieHandle<A> extends Handle<A> {
 
 // --- in a store ------------------------------------------------------------------------------------------------------
 
-/** As many processes can be at one session at once before one of them has to give up. */
-const mostAttempts = 32
+/** Each is lost to a write of another process: two that write in step can have the same one lose until the other is done. */
+const mostAttempts = 256
 
 export class StoredHandle<A> extends Handle<A> {
   /** To be sent: of one that is new or rotated, or that the browser has to keep for longer. */
@@ -586,23 +610,33 @@ export class StoredHandle<A> extends Handle<A> {
   }
 
   protected find() {
+    const { now, spec } = this
     const identifier = readCookie(this.header, this.cookie.name)
     if (!isIdentifier(identifier)) return this.fresh
-    return Effect.flatMap(
-      this.read(identifier, { every: this.spec.every, idle: this.spec.lifetimes.idle }),
+    const found = Effect.flatMap(
+      this.read(identifier, now, { every: spec.every, idle: spec.lifetimes.idle }),
       (base) => lift(base === undefined ? this.fresh : this.inEpoch(base))
     )
+    return Effect.map(found, (base) => {
+      this.prolong(base, now)
+      return base
+    })
   }
 
-  private read(identifier: string, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
-    const { now, spec, store } = this
+  /** Of one whose use has been noted just now the browser keeps the cookie for longer, too. */
+  private prolong(base: Base<A> | undefined, now: number) {
+    if (base?.id === undefined || base.superseded || this.spec.maxAge === undefined) return
+    // one that has been made just now has had its cookie
+    if (base.touchedAt === now && base.createdAt !== now) this.identifier = base.identifier
+  }
+
+  private read(identifier: string, now: number, touch?: Touch): Effect.Effect<Base<A> | undefined, SessionUnavailable> {
+    const { spec, store } = this
     const id = hashOf(spec.id, identifier)
     return Effect.map(call(store.load(id, { now, touch })), (entry) => {
       if (entry === undefined || expiryOf(spec.lifetimes, entry) <= now) return undefined
       const state = spec.codec.read(entry.payload)
       if (state === undefined) return this.undecodable()
-      const touched = touch !== undefined && entry.touchedAt === now && !entry.superseded
-      if (touched && spec.maxAge !== undefined) this.identifier = identifier
       return { ...entry, id, identifier, principal: principalOf(spec.id, entry.owner), epoch: state.epoch, state }
     })
   }
@@ -622,8 +656,14 @@ export class StoredHandle<A> extends Handle<A> {
   get save(): Effect.Effect<void, WriteError> {
     return Effect.suspend(() => {
       if (this.isSent) return Effect.fail(new SessionSent())
-      return this.base !== undefined && this.isPending(this.base) ? whole(this.persist(this.base)) : Effect.void
+      return this.written
     })
+  }
+
+  private get written(): Effect.Effect<void, WriteError> {
+    return this.alone(() =>
+      this.base !== undefined && this.isPending(this.base) ? whole(this.persist(this.base)) : Effect.void
+    )
   }
 
   protected commit(draft: ResponseDraft) {
@@ -632,11 +672,11 @@ export class StoredHandle<A> extends Handle<A> {
     if (isUpgraded && (base.id === undefined || this.rotation !== undefined)) {
       return this.log("Error", "What was written to a session is lost: no response can carry its cookie")
     }
-    return Effect.match(whole(this.persist(base)), {
+    return Effect.match(this.written, {
       onSuccess: () => this.send(draft),
       onFailure: (error) => {
-        if (error._tag === "SessionUnavailable" && (this.spec.allows || isUpgraded)) {
-          this.log("Error", "What was written to a session is lost: its store is down", error)
+        if (isUpgraded || (error._tag === "SessionUnavailable" && this.spec.allows)) {
+          this.log("Error", "What was written to a session is lost", error)
         } else draft.refuse(error)
       }
     })
@@ -653,8 +693,8 @@ export class StoredHandle<A> extends Handle<A> {
   }
 
   private persist(base: Base<A>): Effect.Effect<void, WriteError> {
-    if (this.adrift) {
-      this.log("Error", "What was written to a session is lost: its store is down")
+    if (this.adrift !== undefined) {
+      this.log("Error", "What was written to a session is lost: its store is down", this.adrift)
       return Effect.sync(() => this.forget())
     }
     if (base.id === undefined) return this.attempt(base, mostAttempts)
@@ -687,30 +727,37 @@ export class StoredHandle<A> extends Handle<A> {
       const made: Effect.Effect<Outcome, SessionUnavailable> = id === undefined
         ? Effect.map(store.create(to, entry, now), (created) => created ? "saved" : "missing")
         : store.rotate({ id, version }, { id: to, entry }, { now, until: now + spec.grace })
-      return Effect.flatMap(made, settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt }, identifier))
+      return Effect.flatMap(
+        made,
+        settle({ id: to, identifier, version: 1, touchedAt: now, expiresAt, endsAt }, identifier)
+      )
     }
     const { idle } = spec.lifetimes
     if (payload === base.payload) {
+      if (!touching) return Effect.sync(() => this.saved(base, count, rotation))
       // touched alone: of one that has ended in the meantime nothing is lost
-      return Effect.map(
-        this.read(base.identifier ?? "", { every: 0, idle }),
-        (base = this.fresh) => this.saved(base, count, rotation)
-      )
+      return Effect.map(this.read(base.identifier ?? "", now, { every: 0, idle }), (found) => {
+        this.prolong(found, now)
+        const { expiresAt, touchedAt } = found ?? base
+        this.saved({ ...base, touchedAt, expiresAt }, count, rotation)
+      })
     }
-    const touchedAt = touching ? now : base.touchedAt
-    const expiresAt = touching ? expiryOf(spec.lifetimes, { createdAt, touchedAt }) : base.expiresAt
+    // due only by now, another request may have noted it already, and that does not go back
+    const used = touching || base.touchedAt + spec.every <= now
+    const touchedAt = used ? now : base.touchedAt
+    const expiresAt = used ? Math.min(now + idle, base.endsAt) : base.expiresAt
     return Effect.flatMap(
       store.save(id, version, { payload, touchedAt, expiresAt }, now),
       settle(
         { version: version + 1, touchedAt, expiresAt },
-        touching && spec.maxAge !== undefined ? base.identifier : undefined
+        used && spec.maxAge !== undefined ? base.identifier : undefined
       )
     )
   }
 
   /** Applies what has led here to what is there by now, if that is another. */
   private again(before: Base<A>, attempts: number): Effect.Effect<void, WriteError> {
-    return Effect.flatMap(this.read(before.identifier ?? ""), (base) => {
+    return Effect.flatMap(this.read(before.identifier ?? "", this.now), (base) => {
       if (base?.id === undefined) return this.yield("ended", this.fresh)
       if (base.superseded) return this.yield("superseded", base)
       if (base.version === before.version) return this.attempt(before, attempts)

@@ -53,9 +53,9 @@ export const fromTexts = (texts: Texts, timeout: Duration.DurationInput): Record
     Arr.unsafeGet(locks, Math.abs(Hash.string(key)) % width).withPermits(1)(
       Effect.uninterruptible(step)
     ).pipe(
+      Effect.disconnect,
       // whoever calls may not be
       Effect.interruptible,
-      Effect.disconnect,
       Effect.timeout(timeout)
     )
 

@@ -47,9 +47,22 @@ export const connectionOf = (source: unknown): Connection | undefined => {
 
 /** After the 101. `ws` keeps it on the connection, under a symbol of its own. */
 export const wsOf = (connection: Connection): Ws | undefined => {
-  const symbol = Object.getOwnPropertySymbols(connection).find(({ description }) => description === "websocket")
+  const symbol = symbolOf(connection)
   const found = symbol && (connection as unknown as { readonly [key: symbol]: unknown })[symbol]
   return isObject(found) && "pause" in found && "resume" in found && "ping" in found ? found as Ws : undefined
+}
+
+const symbolOf = (connection: Connection): symbol | undefined =>
+  Object.getOwnPropertySymbols(connection).find(({ description }) => description === "websocket")
+
+/**
+ * Whether a request has been answered by a 101: also when the connection has closed since. Its response cannot be asked:
+ * platform would make one, and send it when the WebSocket ends.
+ */
+export const isOpened = (request: { readonly source: unknown }): boolean => {
+  if (!("response" in request) || typeof request.response !== "function") return false
+  const connection = connectionOf(request.source)
+  return connection !== undefined && symbolOf(connection) !== undefined
 }
 
 /** Without it a message is known to be too long when it is there, and `ws` takes up to 100 MiB. */

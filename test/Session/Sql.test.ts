@@ -14,6 +14,7 @@ import {
   Layer,
   Logger,
   Queue,
+  Schedule,
   Scope,
   TestClock,
   TestContext
@@ -78,6 +79,17 @@ const refused = (exit: Exit.Exit<unknown, SessionStore.SessionUnavailable>): str
 const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.timed(effect), ([duration, value]) => [Duration.toMillis(duration), value] as const)
 
+/** In real time, until a server is there again. */
+const insist = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.retry(effect, { schedule: Schedule.spaced("50 millis"), times: 200 })
+
+/** By a clock that the test sets, with the services that are there. */
+const withTestClock = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(
+    Effect.context<R>(),
+    (context) => effect.pipe(Effect.provide(context), Effect.provide(TestContext.TestContext))
+  )
+
 // a machine that is busy is no reason to give up where time is not what is tested
 const patient = { queryTimeout: "30 seconds", cleanup: false } as const
 
@@ -108,9 +120,11 @@ describePostgres("PostgreSQL", () => {
         withStore({ ...patient, table: "many" }, (store) =>
           Effect.gen(function*() {
             const sql = yield* SqlClient.SqlClient
-            yield* sql`INSERT INTO many SELECT 'id' || n, 1, NULL, '{}', 'owner' || n % 1000, ${start}, ${start},
-            ${start} + n, ${start} + n FROM generate_series(1, 5000) AS n`
-            yield* sql`INSERT INTO many_epochs SELECT 'id' || n, 1, ${start} + n FROM generate_series(1, 5000) AS n`
+            yield* sql`INSERT INTO many SELECT 'id' || n, 1, NULL, '{}', 'owner' || n % 1000, 0, 0,
+            ${minute - 5} + n, ${minute - 5} + n FROM generate_series(1, 5000) AS n`
+            yield* sql`INSERT INTO many_epochs SELECT 'id' || n, 1, ${
+              minute - 5
+            } + n FROM generate_series(1, 5000) AS n`
             yield* sql`ANALYZE many, many_epochs`
             const indexesOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
               Effect.gen(function*() {
@@ -122,11 +136,13 @@ describePostgres("PostgreSQL", () => {
                 return plans.map((plan) => {
                   const lines = plan.map((row) => row["QUERY PLAN"]).join("\n")
                   assert.notMatch(lines, /Seq Scan on many/)
-                  return Arr.dedupe([...lines.matchAll(/(?:Index Scan using|on) (many_\w+(?:expires_at|owner|pkey))/g)]
-                    .map(([, index = ""]) => index)).sort()
+                  return Arr.dedupe(
+                    [...lines.matchAll(/(?:Index Scan using|on) (many_(?:epochs_)?(?:expires_at|owner|pkey))/g)]
+                      .map(([, index = ""]) => index)
+                  ).sort()
                 })
               })
-            const now = start + 5
+            const now = minute - 4
             assert.deepStrictEqual(yield* indexesOf(store.load("id7", { now, touch })), [["many_pkey"]])
             assert.deepStrictEqual(yield* indexesOf(store.save("id7", 1, changes, now)), [["many_pkey"]])
             assert.deepStrictEqual(yield* indexesOf(store.list("owner7", now)), [["many_owner"]])
@@ -136,17 +152,14 @@ describePostgres("PostgreSQL", () => {
             const sent = yield* Queue.unbounded<Effect.Effect<ReadonlyArray<ReadonlyArray<string>>, SqlError>>()
             yield* withStore(
               { ...patient, table: "many", cleanup: { every: "1 minute", batch: 100 } },
-              () =>
-                Effect.zipRight(
-                  TestClock.setTime(start),
-                  TestClock.adjust("1 minute")
-                )
+              () => TestClock.adjust("1 minute")
             ).pipe(
               Statement.withTransformer((statement) => {
                 const [text, values] = statement.compile(true)
-                return Effect.as(Queue.offer(sent, indexesOf(sql.unsafe(text, values))), statement)
+                const explain = Queue.offer(sent, indexesOf(sql.unsafe(text, values)))
+                return Effect.as(text.startsWith("WITH expired") ? explain : Effect.void, statement)
               }),
-              Effect.provide(TestContext.TestContext)
+              withTestClock
             )
             const plans = yield* Effect.flatMap(Queue.takeAll(sent), Effect.forEach((explain) => explain))
             assert.includeDeepMembers(Arr.flatten(Arr.fromIterable(plans)), [
@@ -164,7 +177,7 @@ describePostgres("PostgreSQL", () => {
               yield* Effect.replicateEffect(sql.reserve, 10).pipe(Scope.extend(held))
               const [ms, exit] = yield* timed(Effect.exit(store.load("a", { now: start })))
               assert.match(refused(exit), /^load: .*timed out/)
-              assert.isBelow(ms, 2_000)
+              assert.isBelow(ms, 5_000)
               yield* Scope.close(held, Exit.void)
               assert.isTrue(yield* store.create("a", entryOf(), start))
             }))
@@ -179,7 +192,7 @@ describePostgres("PostgreSQL", () => {
         const server = yield* Postgres
         yield* withStore({ queryTimeout: "250 millis", maxPending: 20 }, (store) =>
           Effect.gen(function*() {
-            yield* store.create("a", entryOf(), start)
+            yield* insist(store.create("a", entryOf(), start))
             yield* server.pause
             const operations: Readonly<Record<string, Operation>> = {
               load: store.load("a", { now: start, touch }),
@@ -197,7 +210,7 @@ describePostgres("PostgreSQL", () => {
                 concurrency: "unbounded"
               })
             )
-            assert.isBelow(ms, 2_000)
+            assert.isBelow(ms, 5_000)
             assert.deepStrictEqual(
               exits.map(refused),
               Object.keys(operations).map((operation) => `${operation}: Operation timed out after '250ms'`)
@@ -207,7 +220,7 @@ describePostgres("PostgreSQL", () => {
             const fiber = yield* Effect.fork(store.load("a", { now: start }))
             yield* Effect.yieldNow()
             const [interrupting] = yield* timed(Fiber.interrupt(fiber))
-            assert.isBelow(interrupting, 2_000)
+            assert.isBelow(interrupting, 5_000)
 
             const many = yield* Effect.forEach(
               Arr.range(1, 50),
@@ -218,8 +231,7 @@ describePostgres("PostgreSQL", () => {
             assert.isAtLeast(counts["load: 20 operations are under way"]?.length ?? 0, 30)
 
             yield* server.resume
-            const works = store.load("a", { now: start }).pipe(Effect.retry({ times: 1_000 }))
-            assert.isDefined(yield* works)
+            assert.isDefined(yield* insist(store.load("a", { now: start })))
           }))
       }).pipe(Effect.provide(Layer.provideMerge(postgresClient(), Postgres.layer()))),
     60_000
@@ -230,7 +242,7 @@ describePostgres("PostgreSQL", () => {
     () =>
       Effect.gen(function*() {
         const server = yield* Postgres
-        yield* withStore({}, (store) =>
+        yield* withStore(patient, (store) =>
           Effect.gen(function*() {
             // as many connections as there may be, all of which then break
             yield* Effect.forEach(Arr.range(1, 50), (i) => store.create(`${i}`, entryOf(), start), {
@@ -244,9 +256,9 @@ describePostgres("PostgreSQL", () => {
               })
             )
             for (const exit of exits) assert.match(refused(exit), /^load: /)
-            assert.isBelow(ms, 2_000)
+            assert.isBelow(ms, 5_000)
             yield* server.start
-            const loaded = yield* store.load("7", { now: start }).pipe(Effect.retry({ times: 50 }))
+            const loaded = yield* insist(store.load("7", { now: start }))
             assert.deepInclude(loaded, { payload: "saved", version: 2 })
             assert.lengthOf(yield* store.list("alice", start), 50)
           }))
@@ -338,7 +350,7 @@ describeSqlite("SQLite", () => {
         yield* two`BEGIN IMMEDIATE`
         const [ms, exit] = yield* timed(Effect.exit(one.save("a", 1, changes, start)))
         assert.match(refused(exit), /^save: /)
-        assert.isBelow(ms, 2_000)
+        assert.isBelow(ms, 5_000)
         // a read is not kept waiting
         assert.isDefined(yield* one.load("a", { now: start, touch }))
         yield* two`COMMIT`
@@ -512,133 +524,134 @@ function common(it: Vitest.MethodsNonLive<SqlClient.SqlClient, true>, dialect: "
         assert.match(refused(list), /^list: /)
       })))
 
-  describe("cleanup", () => {
-    interface Cleaning {
-      readonly sql: SqlClient.SqlClient
-      /** How many there were: each has a statement for sessions, and one for epochs. */
-      readonly batches: Effect.Effect<number>
-      readonly left: Effect.Effect<readonly [sessions: number, epochs: number], SqlError>
-      readonly logs: ReadonlyArray<string>
-    }
+  interface Cleaning {
+    readonly sql: SqlClient.SqlClient
+    /** How many there were: each has a statement for sessions, and one for epochs. */
+    readonly batches: Effect.Effect<number>
+    readonly left: Effect.Effect<readonly [sessions: number, epochs: number], SqlError>
+    readonly logs: ReadonlyArray<string>
+  }
 
-    /** With ten sessions that have expired by then, and one that has not; and so with epochs. */
-    const cleaning = <A, E, R>(
-      table: string,
-      cleanup: Sql.Options["cleanup"],
-      use: (cleaning: Cleaning) => Effect.Effect<A, E, R>
-    ) => {
-      const logs: Array<string> = []
-      const logger = Logger.replace(
-        Logger.defaultLogger,
-        Logger.make(({ message }) => {
-          logs.push(String(message))
-        })
-      )
-      return Effect.gen(function*() {
-        const sql = yield* SqlClient.SqlClient
-        const sent = yield* Queue.unbounded<void>()
-        yield* withStore({ ...patient, table, cleanup }, (store) =>
-          Effect.gen(function*() {
-            for (let i = 0; i < 11; i++) {
-              const expiresAt = i === 10 ? 5 * minute + 1 : i + 1
-              yield* store.create(`${i}`, entryOf({ expiresAt }), 0)
-              yield* store.advanceEpoch(`${i}`, { now: 0, expiresAt })
-            }
-            const count = (name: string) =>
-              Effect.map(sql<{ count: number }>`SELECT COUNT(*) AS count FROM ${sql(name)}`, ([row]) =>
-                Number(row?.count))
-            yield* use({
-              sql,
-              batches: Effect.map(Queue.size(sent), (size) =>
-                size / 2),
-              left: Effect.all([count(table), count(`${table}_epochs`)]),
-              logs
-            })
-          })).pipe(
-            Statement.withTransformer((statement) => {
-              const [text] = statement.compile(true)
-              return Effect.as(text.startsWith("WITH expired") ? Queue.offer(sent, undefined) : Effect.void, statement)
-            })
-          )
-      }).pipe(Effect.provide(logger), Effect.provide(TestContext.TestContext))
-    }
-
-    /** Until something is so, by asking the database again and again. */
-    const until = <A, E>(effect: Effect.Effect<A, E>, expected: A) =>
-      Effect.repeat(effect, { until: (value) => JSON.stringify(value) === JSON.stringify(expected), times: 10_000 })
-        .pipe(
-          Effect.map((value) => assert.deepStrictEqual(value, expected))
-        )
-
-    it.effect("deletes what has expired, in batches, every five minutes", () =>
-      cleaning("cleaned", { batch: 4 }, ({ batches, left }) =>
+  /** With ten sessions that have expired by then, and one that has not; and so with epochs. */
+  const cleaning = <A, E, R>(
+    table: string,
+    cleanup: Sql.Options["cleanup"],
+    use: (cleaning: Cleaning) => Effect.Effect<A, E, R>
+  ) => {
+    const logs: Array<string> = []
+    const logger = Logger.replace(
+      Logger.defaultLogger,
+      Logger.make(({ message }) => {
+        logs.push(String(message))
+      })
+    )
+    return Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const sent = yield* Queue.unbounded<void>()
+      yield* withStore({ ...patient, table, cleanup }, (store) =>
         Effect.gen(function*() {
-          yield* TestClock.adjust("299 seconds")
-          assert.strictEqual(yield* batches, 0)
-          assert.deepStrictEqual(yield* left, [11, 11])
-          yield* TestClock.adjust("1 second")
-          yield* until(left, [1, 1])
-          yield* until(batches, 3)
-          yield* TestClock.adjust("299 seconds")
-          assert.strictEqual(yield* batches, 3)
-          yield* TestClock.adjust("1 second")
-          yield* until(left, [0, 0])
-          yield* until(batches, 4)
-        })))
-
-    it.effect("goes on after an error, and says so", () =>
-      cleaning("mended", { every: "1 minute" }, ({ left, logs, sql }) =>
-        Effect.gen(function*() {
-          yield* sql`ALTER TABLE mended RENAME TO away`
-          yield* TestClock.adjust("1 minute")
-          yield* until(Effect.sync(() => logs), ["Session/Sql: expired sessions were not deleted"])
-          yield* sql`ALTER TABLE away RENAME TO mended`
-          assert.deepStrictEqual(yield* left, [11, 11])
-          yield* TestClock.adjust("1 minute")
-          yield* until(left, [1, 1])
-          assert.lengthOf(logs, 1)
-        })))
-
-    it.effect("is that of several processes at once", () =>
-      cleaning(
-        "shared",
-        { every: "1 minute", batch: 1 },
-        ({ batches, left, logs }) =>
-          withStore({ ...patient, table: "shared", cleanup: { every: "1 minute", batch: 1 } }, () =>
-            Effect.gen(function*() {
-              yield* TestClock.adjust("1 minute")
-              yield* until(left, [1, 1])
-              assert.isAtLeast(yield* batches, 10)
-              assert.deepStrictEqual(logs, [])
-            }))
-      ))
-
-    it.effect("ends with the layer", () =>
-      Effect.gen(function*() {
-        const sent: Array<string> = []
-        const scope = yield* Scope.make()
-        yield* Layer.buildWithScope(storeOf({ ...patient, table: "ended", cleanup: { every: "1 minute" } }), scope)
-          .pipe(
-            Statement.withTransformer((statement) =>
-              Effect.sync(() => {
-                sent.push(statement.compile(true)[0])
-                return statement
-              })
+          for (let i = 0; i < 11; i++) {
+            const expiresAt = i === 10 ? 5 * minute + 1 : i + 1
+            yield* store.create(`${i}`, entryOf({ expiresAt }), 0)
+            yield* store.advanceEpoch(`${i}`, { now: 0, expiresAt })
+          }
+          const count = (name: string) =>
+            Effect.map(
+              sql<{ count: number }>`SELECT COUNT(*) AS count FROM ${sql(name)}`,
+              ([row]) => Number(row?.count)
             )
-          )
-        yield* Scope.close(scope, Exit.void)
-        const before = sent.length
-        yield* TestClock.adjust("1 hour")
-        assert.lengthOf(sent, before)
-      }).pipe(Effect.provide(TestContext.TestContext)))
+          yield* use({
+            sql,
+            batches: Effect.map(Queue.size(sent), (size) => size / 2),
+            left: Effect.all([count(table), count(`${table}_epochs`)]),
+            logs
+          })
+        })).pipe(
+          Statement.withTransformer((statement) => {
+            const [text] = statement.compile(true)
+            return Effect.as(text.startsWith("WITH expired") ? Queue.offer(sent, undefined) : Effect.void, statement)
+          })
+        )
+    }).pipe(Effect.provide(logger), withTestClock)
+  }
 
-    it.effect("is left to others if that is said", () =>
-      cleaning("kept", false, ({ batches, left }) =>
-        Effect.gen(function*() {
-          yield* TestClock.adjust("1 day")
-          assert.deepStrictEqual([yield* batches, yield* left], [0, [11, 11]])
-        })))
-  })
+  /** Until something is so, by asking the database again and again. */
+  const until = <A, E>(effect: Effect.Effect<A, E>, expected: A) =>
+    Effect.repeat(effect, { until: (value) => JSON.stringify(value) === JSON.stringify(expected), times: 10_000 })
+      .pipe(
+        Effect.map((value) => assert.deepStrictEqual(value, expected))
+      )
+
+  it.effect("cleanup deletes what has expired, in batches, every five minutes", () =>
+    cleaning("cleaned", { batch: 4 }, ({ batches, left }) =>
+      Effect.gen(function*() {
+        yield* TestClock.adjust("299 seconds")
+        assert.strictEqual(yield* batches, 0)
+        assert.deepStrictEqual(yield* left, [11, 11])
+        yield* TestClock.adjust("1 second")
+        yield* until(left, [1, 1])
+        yield* until(batches, 3)
+        yield* TestClock.adjust("299 seconds")
+        assert.strictEqual(yield* batches, 3)
+        yield* TestClock.adjust("1 second")
+        yield* until(left, [0, 0])
+        yield* until(batches, 4)
+      })))
+
+  it.effect("cleanup goes on after an error, and says so", () =>
+    cleaning("mended", { every: "1 minute" }, ({ left, logs, sql }) =>
+      Effect.gen(function*() {
+        yield* dialect === "pg"
+          ? sql`ALTER TABLE mended RENAME TO away`
+          : sql`CREATE TRIGGER kept BEFORE DELETE ON mended BEGIN SELECT RAISE(ABORT, 'kept'); END`
+        yield* TestClock.adjust("1 minute")
+        yield* until(Effect.sync(() => logs), ["Session/Sql: expired sessions were not deleted"])
+        yield* dialect === "pg" ? sql`ALTER TABLE away RENAME TO mended` : sql`DROP TRIGGER kept`
+        assert.deepStrictEqual(yield* left, [11, 11])
+        yield* TestClock.adjust("1 minute")
+        yield* until(left, [1, 1])
+        assert.lengthOf(logs, 1)
+      })))
+
+  it.effect("cleanup is that of several processes at once", () =>
+    cleaning(
+      "shared",
+      { every: "1 minute", batch: 1 },
+      ({ batches, left, logs }) =>
+        withStore({ ...patient, table: "shared", cleanup: { every: "1 minute", batch: 1 } }, () =>
+          Effect.gen(function*() {
+            yield* TestClock.adjust("1 minute")
+            yield* until(left, [1, 1])
+            assert.isAtLeast(yield* batches, 10)
+            assert.deepStrictEqual(logs, [])
+          }))
+    ))
+
+  it.effect("cleanup ends with the layer", () =>
+    Effect.gen(function*() {
+      const sent: Array<string> = []
+      const scope = yield* Scope.make()
+      yield* Layer.buildWithScope(storeOf({ ...patient, table: "ended", cleanup: { every: "1 minute" } }), scope)
+        .pipe(
+          Statement.withTransformer((statement) =>
+            Effect.sync(() => {
+              sent.push(statement.compile(true)[0])
+              return statement
+            })
+          )
+        )
+      yield* Scope.close(scope, Exit.void)
+      const before = sent.length
+      yield* TestClock.adjust("1 hour")
+      assert.lengthOf(sent, before)
+    }).pipe(withTestClock))
+
+  it.effect("cleanup is left to others if that is said", () =>
+    cleaning("kept", false, ({ batches, left }) =>
+      Effect.gen(function*() {
+        yield* TestClock.adjust("1 day")
+        assert.deepStrictEqual([yield* batches, yield* left], [0, [11, 11]])
+      })))
 }
 
 describe("options", () => {

@@ -5,8 +5,8 @@
  * far in the future, where no cleaning by the time of day comes upon them; what is read again has a minute left at least,
  * since an engine may count that by a clock of its own.
  */
-import { assert, layer as describeLayer } from "@effect/vitest"
-import { Array as Arr, Effect, Exit, type Layer } from "effect"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Array as Arr, Effect, Exit, type Layer, ManagedRuntime } from "effect"
 import { SessionStore } from "effect-middleware"
 import { randomBytes } from "node:crypto"
 
@@ -24,16 +24,17 @@ export const suite = <E>(
   layer: Layer.Layer<SessionStore.SessionStore, E>,
   { except = [], timeout = 60_000, writers = 200 }: Options = {}
 ) =>
-  describeLayer(layer, { excludeTestServices: true, timeout })(name, (it) => {
+  describe(name, () => {
+    const runtime = ManagedRuntime.make(layer)
+    beforeAll(async () => void await runtime.runtime(), timeout)
+    afterAll(() => runtime.dispose(), timeout)
     for (const [title, test] of Object.entries(cases)) {
       const run = Effect.flatMap(SessionStore.SessionStore, (store) => test(store, writers))
       if (except.some((excepted) => excepted === title)) {
-        it.effect(`does not keep: ${title}`, () =>
-          Effect.map(Effect.exit(run), (exit) => assert.isTrue(Exit.isFailure(exit), "it keeps it after all")), {
-          timeout
-        })
-      } else {it.effect(title, () =>
-          run, { timeout })}
+        it(`does not keep: ${title}`, async () => {
+          assert.isTrue(Exit.isFailure(await runtime.runPromiseExit(run)), "it keeps it after all")
+        }, timeout)
+      } else it(title, () => runtime.runPromise(run), timeout)
     }
   })
 

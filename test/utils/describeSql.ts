@@ -5,6 +5,8 @@ import { missingPostgres, missingSqlite } from "./sql.js"
 const describeWith = (missing: string | undefined) => (name: string, tests: () => void) =>
   describe.skipIf(missing !== undefined && process.env["CI"] !== "true")(
     missing === undefined ? name : `${name} (${missing})`,
+    // on a machine that is busy
+    { timeout: 60_000 },
     tests
   )
 

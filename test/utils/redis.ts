@@ -4,7 +4,6 @@
  *
  * Readiness is waited for in real time, whatever clock the test has.
  */
-import { describe } from "@effect/vitest"
 import { Clock, Context, Data, Effect, ExecutionStrategy, Exit, identity, Layer, Schedule, Scope } from "effect"
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import * as Fs from "node:fs"
@@ -55,14 +54,12 @@ export interface Sentinel {
   readonly healthy: Effect.Effect<void>
 }
 
-/** A suite with real Redis. Without its binaries it is skipped, by a name that says what to install; in CI it fails. */
-export const describeRedis = (name: string, tests: () => void) =>
-  describe.skipIf(!installed && process.env["CI"] !== "true")(installed ? name : `${name} (${missing})`, tests)
-
 const installed = ["redis-server", "redis-cli"].every((binary) =>
   (process.env["PATH"] ?? "").split(Path.delimiter).some((folder) => Fs.existsSync(Path.join(folder, binary)))
 )
-const missing = "Redis is missing: apt-get install -y redis-server"
+
+/** What to install, where something is missing. */
+export const missingRedis = installed ? undefined : "Redis is missing: apt-get install -y redis-server"
 
 // --- a server --------------------------------------------------------------------------------------------------------
 
@@ -90,7 +87,7 @@ export const makeCluster = (options: Options = {}): Effect.Effect<Cluster, never
                 ...keeping(options),
                 ["--cluster-enabled", "yes"],
                 ["--cluster-port", `${member.bus}`],
-                ["--cluster-node-timeout", "1000"],
+                ["--cluster-node-timeout", "2000"],
                 // a replica of any age may take over: these are never apart for long
                 ["--cluster-replica-validity-factor", "0"]
               ].flat()
@@ -140,7 +137,7 @@ export const makeCluster = (options: Options = {}): Effect.Effect<Cluster, never
           const owner = parseNodes(yield* ask(alive, "CLUSTER", "NODES"))
             .find(({ slots }) => slots.some(([from, to]) => from <= slot && slot <= to))
           return yield* Effect.fromNullable(nodes.find(({ port }) => port === owner?.port))
-        }).pipe(insist)
+        }).pipe(eventually)
       return { nodes, primaryOf, healthy }
     }))
 
@@ -193,7 +190,7 @@ export const makeSentinel = (options: Options = {}): Effect.Effect<Sentinel, nev
         sentinels.map(({ command }) => command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name))
       ).pipe(
         Effect.flatMap((address) => Effect.fromNullable(nodes.find(({ port }) => address.endsWith(`\n${port}`)))),
-        insist
+        eventually
       )
       const healthy = until(
         "healthy Sentinels",
@@ -303,7 +300,7 @@ const makeNode = (
       command: (...args) => cli(port, args),
       stop,
       // its port is free for any process meanwhile, but rarely and not for long
-      start: insist(restart),
+      start: eventually(restart),
       pause: signal("SIGSTOP"),
       resume: signal("SIGCONT")
     }
@@ -377,9 +374,9 @@ const isReplicating = (node: Node): Effect.Effect<boolean, Error> =>
 const all = <A>(items: ReadonlyArray<A>, check: (item: A) => Effect.Effect<boolean, Error>) =>
   Effect.map(Effect.forEach(items, check, { concurrency: "unbounded" }), (each) => each.every(identity))
 
-/** Twenty seconds at most, and what the effect itself takes. */
-const insist = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A> =>
+/** Until it succeeds, for twenty seconds and what it takes itself. */
+export const eventually = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, never, R> =>
   effect.pipe(Effect.retry({ schedule: Schedule.spaced("50 millis"), times: 400 }), Effect.orDie, inRealTime)
 
 const until = (what: string, check: Effect.Effect<boolean, Error>): Effect.Effect<void> =>
-  insist(Effect.filterOrFail(check, identity, () => new Error(`waited in vain for ${what}`))).pipe(Effect.asVoid)
+  eventually(Effect.filterOrFail(check, identity, () => new Error(`waited in vain for ${what}`))).pipe(Effect.asVoid)

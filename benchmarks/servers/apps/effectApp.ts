@@ -20,8 +20,11 @@ export const router = HttpRouter.empty.pipe(
 )
 
 /** Serves an app on a free port. */
-export const listen = <E>(app: HttpApp.Default<E>): Promise<number> => {
-  const server = HttpServer.serve(app).pipe(
+export const listen = <E>(app: HttpApp.Default<E>): Promise<number> => layerOn(HttpServer.serve(app))
+
+/** The same for one that is a layer by now. */
+export const layerOn = <E>(serving: Layer.Layer<never, E, HttpServer.HttpServer>): Promise<number> => {
+  const server = serving.pipe(
     Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
     Layer.provide(Logger.json)
   )

@@ -1,0 +1,78 @@
+/**
+ * What a session in a cookie costs a handler: from the `Cookie` field to the decoded value, and from the changed value to
+ * `Set-Cookie`.
+ *
+ * A sample is a hundred requests in one fiber, where a handler is anyway: divide what vitest prints by a hundred. It prints
+ * the mean of all samples; the quietest tenth of them, for one request, is printed at the end.
+ */
+import type { HttpServerRequest } from "@effect/platform"
+import { Headers, HttpServerResponse } from "@effect/platform"
+import { Clock, Context, Effect, Redacted } from "effect"
+import { Entropy, Keyring, type Middleware, type ResponseDraft, type Session } from "effect-middleware"
+import { afterAll, bench, describe } from "vitest"
+import { readCookie } from "../src/internal/cookie.js"
+import { type Phase, phasesOf } from "../src/internal/kernel.js"
+import { open } from "../src/ResponseDraft.js"
+import { Visit } from "./sessions/visit.js"
+import { counted, headersWith, secret, visitor } from "./sessions/work.js"
+import { quantile } from "./statistics.js"
+
+const services = { clock: Clock.make(), entropy: Context.get(Context.empty(), Entropy.Entropy), log: () => {} }
+const exchangeOf = (headers: Headers.Headers) =>
+  // what the phases of a session look at
+  ({ ...services, request: { headers } as HttpServerRequest.HttpServerRequest }) as unknown as Middleware.Exchange
+
+const quietest = new Map<string, Array<number>>()
+afterAll(() => {
+  for (const [name, times] of quietest) {
+    console.log(`quietest tenth  ${name}: ${(quantile(times, 0.1) * 10).toFixed(2)} µs`)
+  }
+})
+
+const each = (name: string, request: Effect.Effect<unknown, unknown>) => {
+  const times: Array<number> = []
+  quietest.set(name, times)
+  const hundred = Effect.gen(function*() {
+    for (let i = 0; i < 100; i++) yield* request
+  })
+  bench(name, () => {
+    const began = performance.now()
+    Effect.runSync(hundred)
+    times.push(performance.now() - began)
+  })
+}
+
+describe("Session, 200 bytes, 100 requests", () => {
+  for (const kind of ["signed", "encrypted"] as const) {
+    const keyring = Keyring.make({ keys: [Redacted.make(secret)] })
+    const [{ request, response }] = phasesOf(Visit.middleware({ kind, keyring })) as readonly [Phase]
+    const begin = (exchange: Middleware.Exchange) =>
+      (request!(exchange) as Middleware.Provide<Session.Service<typeof visitor>>).value
+    const end = (exchange: Middleware.Exchange) => {
+      const draft: ResponseDraft.ResponseDraft = open(HttpServerResponse.empty())
+      const pending = response!(draft, exchange)
+      return Effect.isEffect(pending) ? pending : Effect.succeed(draft)
+    }
+
+    const first = exchangeOf(Headers.fromInput(headersWith(undefined)))
+    Effect.runSync(begin(first).set(visitor))
+    const draft = open(HttpServerResponse.empty())
+    void response!(draft, first)
+    const [cookie] = Object.values(draft.cookies.cookies)
+    const headers = Headers.fromInput(headersWith(`${cookie!.name}=${cookie!.value}`))
+
+    each(`${kind}, read`, Effect.suspend(() => begin(exchangeOf(headers)).get))
+    each(
+      `${kind}, read and written`,
+      Effect.suspend(() => {
+        const exchange = exchangeOf(headers)
+        const session = begin(exchange)
+        return Effect.zipRight(session.update(counted), Effect.suspend(() => end(exchange)))
+      })
+    )
+    each(`${kind}, not asked for`, Effect.sync(() => begin(exchangeOf(headers))))
+  }
+
+  const header = headersWith(`__Host-session=${"a".repeat(400)}`)["cookie"]
+  each("the scan for the cookie alone", Effect.sync(() => readCookie(header, "__Host-session")))
+})

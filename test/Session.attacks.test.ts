@@ -1,0 +1,465 @@
+/** Attacks on sessions: those that others have had, and what a client may think of beside. */
+import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, FastCheck, Schema, TestClock } from "effect"
+import { Keyring, Session, SessionStore } from "effect-middleware"
+import {
+  add,
+  bothKeyring,
+  browser,
+  cookiesOf,
+  Counter,
+  counting,
+  handler,
+  inc,
+  keyring,
+  kinds,
+  makeGate,
+  middlewareOf,
+  oldKeyring,
+  read,
+  serve
+} from "./utils/counter.js"
+import { witness } from "./utils/failures.js"
+import { type ErasedApp, stackOf } from "./utils/laws.js"
+import { listen } from "./utils/TestApp.js"
+import { connect } from "./utils/webSocket.js"
+
+const timeout = 30_000
+const memory = Effect.provide(SessionStore.layerMemory())
+const name = "__Host-session"
+type Handle = Parameters<Parameters<typeof handler>[0]>[0]
+type Write = (session: Handle) => Effect.Effect<unknown, unknown, SessionStore.SessionStore | Counter>
+const as = handler as (f: Write) => ErasedApp
+
+// ---------------------------------------------------------------------------------------------------------------------
+// what others have had
+// ---------------------------------------------------------------------------------------------------------------------
+
+describe("advisories", () => {
+  const plain = JSON.stringify({ i: "a".repeat(43), c: 0, t: 0, p: "admin", v: 1, d: { n: 99, note: "" } })
+  const base64 = (text: string) => Buffer.from(text).toString("base64url")
+
+  it.scoped.each(["signed", "encrypted"] as const)("CVE-2026-39324: no other decoder is fallen back to (%s)", (kind) =>
+    Effect.gen(function*() {
+      const send = yield* serve(middlewareOf(kind))
+      const other = browser(yield* serve(middlewareOf(kind === "signed" ? "encrypted" : "signed")))
+      yield* other("/inc")
+      const texts = [
+        plain,
+        encodeURIComponent(plain),
+        base64(plain),
+        `s1.${base64(plain)}`,
+        `s1..${base64(plain)}.`,
+        `e1.${base64(plain)}`,
+        other.jar.get(name)!
+      ]
+      for (const text of texts) {
+        assert.deepStrictEqual(yield* read(browser(send, [[name, text]])("/all")), [0, true, null], text)
+      }
+    }), timeout)
+
+  it.scoped("CVE-2025-46336: a request under way does not bring back a session that has ended", () => {
+    const { store, taken } = counting()
+    return Effect.gen(function*() {
+      const gate = yield* makeGate
+      const own = { "/slow": as(({ get, update }) => Effect.all([get, gate.pass, update(inc)])) }
+      const visit = browser(yield* serve(middlewareOf("stored", { saveOnError: true }), own))
+      yield* visit("/inc")
+      const before = visit.copy()
+      const slowly = yield* Effect.fork(visit.copy()("/slow"))
+      yield* gate.entered
+      yield* visit("/destroy")
+      yield* gate.open
+      const reply = yield* slowly
+      assert.deepStrictEqual([reply.status, reply.cookies.length], [409, 0])
+      assert.deepStrictEqual(yield* read(before("/all")), [0, true, null])
+      assert.notInclude(taken().slice(3), "create")
+    }).pipe(Effect.provide(store))
+  })
+
+  it.scoped.each(kinds)("CVE-2024-35220, CVE-2024-31999: a cookie ends by the server's time, also one replayed (%s)", (kind) =>
+    Effect.gen(function*() {
+      const visit = browser(yield* serve(middlewareOf(kind, { maxAge: "1 minute", absolute: "2 minutes" })))
+      yield* visit("/login")
+      const stolen = visit.copy()
+      yield* visit("/destroy")
+      assert.deepStrictEqual(yield* read(stolen.copy()("/all")), kind === "stored" ? [0, true, null] : [0, false, "ada"])
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* read(stolen("/all")), [0, true, null])
+    }).pipe(memory), timeout)
+
+  it.scoped("CVE-2023-29019, CVE-2024-38513, CVE-2022-25896: a session that was planted is not the one that logs in", () =>
+    Effect.gen(function*() {
+      const send = yield* serve(middlewareOf("stored"))
+      // one that the attacker has made up is never taken over
+      const made = "A".repeat(43)
+      const victim = browser(send, [[name, made]])
+      yield* victim("/login")
+      assert.notStrictEqual(victim.jar.get(name), made)
+      assert.deepStrictEqual(yield* read(browser(send, [[name, made]])("/all")), [0, true, null])
+      // one that is good is another after the login, and what it reads for a moment has no principal
+      const attacker = browser(send)
+      yield* attacker("/inc")
+      const next = attacker.copy()
+      yield* next("/login")
+      assert.notStrictEqual(next.jar.get(name), attacker.jar.get(name))
+      assert.deepStrictEqual(yield* read(attacker("/all")), [1, false, null])
+      assert.strictEqual((yield* attacker("/inc")).status, 409)
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* read(attacker("/all")), [0, true, null])
+      assert.deepStrictEqual(yield* read(next("/all")), [1, false, "ada"])
+    }).pipe(memory), timeout)
+
+  it.scoped("fastify/session #348: a rotation leaves no old record behind", () =>
+    Effect.gen(function*() {
+      const visit = browser(yield* serve(middlewareOf("stored", { grace: 0 })))
+      yield* visit("/login")
+      const [before, id] = [visit.copy(), String(yield* read(visit("/id")))]
+      yield* visit("/rotate")
+      const store = yield* SessionStore.SessionStore
+      assert.isUndefined(yield* store.load(id, { now: 0 }))
+      assert.lengthOf(yield* Counter.list("ada"), 1)
+      assert.deepStrictEqual(yield* read(before("/all")), [0, true, null])
+    }).pipe(memory), timeout)
+
+  it.scoped("CVE-2015-5963: a thousand requests that write nothing leave nothing in the store", () => {
+    const { store, taken } = counting()
+    return Effect.gen(function*() {
+      const send = yield* serve(middlewareOf("stored"))
+      for (let i = 0; i < 250; i++) {
+        for (const path of ["/destroy", "/get", "/same", "/flashes"]) assert.lengthOf((yield* send({ path })).cookies, 0)
+      }
+      assert.deepStrictEqual(taken(), [])
+    }).pipe(Effect.provide(store))
+  }, timeout)
+
+  it.scoped.each(["signed", "encrypted"] as const)("CVE-2026-40372: any flipped bit makes it nothing (%s)", (kind) =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const visit = browser(yield* Effect.provide(serve(middlewareOf(kind)), seen.layer))
+      yield* visit("/inc")
+      const value = visit.jar.get(name)!
+      const flip = (at: number) => {
+        const char = value.charCodeAt(at) ^ (1 << (at % 5))
+        return value.slice(0, at) + String.fromCharCode(char) + value.slice(at + 1)
+      }
+      const texts = Array.from(value, (_, at) => flip(at)).filter((text) => /^[!#-+\--:<-~]*$/.test(text))
+      assert.isAbove(texts.length, value.length / 2)
+      const tagless = [value.slice(0, -22) + "A".repeat(22), value.slice(0, -1), `${value}A`, `${value}=`]
+      for (const text of [...texts, ...tagless]) {
+        visit.jar.set(name, text)
+        const reply = yield* visit("/all")
+        assert.deepStrictEqual([reply.status, JSON.parse(reply.body), reply.cookies], [200, [0, true, null], []], text)
+      }
+      assert.deepStrictEqual(
+        new Set(seen.logged),
+        new Set(["INFO The cookie of a session is not one of ours; it is a new one"])
+      )
+      visit.jar.set(name, value)
+      assert.strictEqual(yield* read(visit("/get")), 1)
+    }), timeout)
+
+  it.scoped("Starlette #2019, express-session #1064: a slow response does not overwrite what came after it began", () =>
+    Effect.gen(function*() {
+      const gate = yield* makeGate
+      const own = {
+        "/slow": as(({ get, update }) => Effect.all([get, gate.pass, update(add("slow"))])),
+        "/read": as(({ get }) => Effect.all([get, gate.pass])),
+        "/fast": as(({ update }) => update(inc))
+      }
+      const visit = browser(yield* serve(middlewareOf("stored"), own))
+      yield* visit("/inc")
+      const slowly = yield* Effect.fork(Effect.all([visit("/slow"), visit("/read")], { concurrency: 2 }))
+      yield* gate.entered
+      yield* visit("/fast")
+      yield* gate.open
+      assert.deepStrictEqual((yield* slowly).map(({ status }) => status), [200, 200])
+      assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [2, "slow"])
+    }).pipe(memory), timeout)
+
+  it.each<[option: string, cookie: Session.CookieOptions]>([
+    ["path", { prefix: "none", path: "/; Domain=evil.test" }],
+    ["path", { prefix: "none", path: "/\r\nset-cookie: a=b" }],
+    ["domain", { prefix: "none", domain: "example.com; Secure" }],
+    ["name", { name: "a=b" }],
+    ["name", { name: "a; b" }],
+    ["sameSite", { sameSite: "lax; Domain=evil.test" as "lax" }],
+    ["prefix", { prefix: "a; " as "none" }]
+  ])("CVE-2024-47764: no %s is another attribute", (option, cookie) => {
+    for (const kind of kinds) assert.throws(() => middlewareOf(kind, { cookie }), `Session: ${option} is `)
+  })
+
+  it.scoped("Hono cc067c85: a name that begins with a no-break space is another", () =>
+    Effect.gen(function*() {
+      const send = yield* serve(middlewareOf("stored"))
+      const visit = browser(send)
+      yield* visit("/inc")
+      const value = visit.jar.get(name)!
+      const all = (cookie: string) => read(browser(send)("/all", { headers: { cookie } }))
+      for (const odd of [`\u00a0${name}`, `${name}\u00a0`, name.toLowerCase(), `x${name}`, `${name}x`, `"${name}"`]) {
+        assert.deepStrictEqual(yield* all(`${odd}=${value}`), [0, true, null], odd)
+      }
+      assert.deepStrictEqual(yield* all(`a=b; \t${name}=${value} ; c=d`), [1, false, null])
+    }).pipe(memory), timeout)
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// cookies
+// ---------------------------------------------------------------------------------------------------------------------
+
+describe("in a cookie", () => {
+  const set = (note: string) => as((session) => session.update((value) => ({ ...value, note })))
+  const values = (cookie: string) =>
+    cookie.split(".").map((part) => Buffer.from(part, "base64url").toString()).join(" ")
+
+  it.scoped("signed is what everybody can read, encrypted is what nobody can", () =>
+    Effect.gen(function*() {
+      for (const kind of ["signed", "encrypted"] as const) {
+        const visit = browser(yield* serve(middlewareOf(kind), { "/set": set("plainly") }))
+        yield* visit("/set")
+        assert.strictEqual(values(visit.jar.get(name)!).includes("plainly"), kind === "signed")
+        assert.match(visit.jar.get(name)!, /^[\w.-]+$/)
+      }
+    }), timeout)
+
+  it.scoped.each(["signed", "encrypted"] as const)("%s by an old key is sealed anew when it is read", (kind) =>
+    Effect.gen(function*() {
+      const before = browser(yield* serve(middlewareOf(kind, { keyring: oldKeyring })))
+      yield* before("/inc")
+      const visit = browser(yield* serve(middlewareOf(kind, { keyring: bothKeyring })), before.jar)
+      assert.lengthOf((yield* visit("/none")).cookies, 0)
+      const reply = yield* visit("/all")
+      assert.deepStrictEqual([JSON.parse(reply.body), reply.cookies.length], [[1, false, null], 1])
+      assert.lengthOf((yield* visit("/get")).cookies, 0)
+      const after = yield* serve(middlewareOf(kind))
+      assert.deepStrictEqual(yield* read(browser(after, visit.jar)("/all")), [1, false, null])
+      assert.deepStrictEqual(yield* read(browser(after, before.jar)("/all")), [0, true, null])
+    }), timeout)
+
+  it.scoped.each(["signed", "encrypted"] as const)("%s is bound to its tag and its cookie's name", (kind) =>
+    Effect.gen(function*() {
+      class Other extends Session.Tag("test/Other")<Other>()(Schema.Struct({ n: Schema.Number }), {
+        initial: () => ({ n: 0 })
+      }) {}
+      const visit = browser(yield* serve(middlewareOf(kind)))
+      yield* visit("/inc")
+      const value = visit.jar.get(name)!
+      const renamed = yield* serve(middlewareOf(kind, { cookie: { name: "renamed" } }))
+      assert.deepStrictEqual(yield* read(browser(renamed, [["__Host-renamed", value]])("/all")), [0, true, null])
+      const shown = Effect.flatMap(Other, ({ isNew }) => Effect.map(isNew, HttpServerResponse.unsafeJson))
+      const other = yield* serve(Other.middleware({ kind, keyring }), { "/shown": shown })
+      assert.isTrue(yield* read(browser(other, visit.jar)("/shown")))
+      // nor is what a keyring has signed for something else
+      const purpose = keyring.purpose("other")
+      for (const text of [purpose.sign("{}", name), keyring.purpose("session/test/Counter").sign("{}", name)]) {
+        assert.deepStrictEqual(yield* read(browser(yield* serve(middlewareOf(kind)), [[name, text]])("/all")), [
+          0,
+          true,
+          null
+        ])
+      }
+    }), timeout)
+
+  it.scoped.each([false, true])("too large is said when it is written, and nothing is lost (chunked: %s)", (chunked) =>
+    Effect.gen(function*() {
+      const huge = chunked ? 40_000 : 5_000
+      const large = ["x".repeat(huge), "漢".repeat(chunked ? 20_000 : 1_500), "x".repeat(chunked ? 24_000 : 3_900)]
+      const own = {
+        "/try": as((session) =>
+          Effect.forEach(large, (note) =>
+            Effect.zipRight(session.update(add("a")), Effect.flip(session.set({ n: 9, note }))))
+        ),
+        "/set": as((session) => session.set({ n: 9, note: large[0]! })),
+        "/flash": as((session) => session.flash(large[0]!))
+      }
+      for (const kind of ["signed", "encrypted"] as const) {
+        const visit = browser(yield* serve(middlewareOf(kind, { chunked }), own))
+        yield* visit("/inc")
+        const errors = (yield* read(visit("/try"))) as ReadonlyArray<Session.SessionTooLarge>
+        for (const { _tag, limit, size } of errors) {
+          assert.deepStrictEqual([_tag, limit], ["SessionTooLarge", chunked ? 8 * 4096 : 4096])
+          assert.isAbove(size, limit)
+          assert.isBelow(size, 3 * huge)
+        }
+        assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [1, "aaa"])
+        assert.strictEqual((yield* visit("/set")).status, 500)
+        assert.strictEqual((yield* visit("/flash")).status, 500)
+        assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [1, "aaa"])
+      }
+    }), timeout)
+
+  it.scoped("up to 4096 bytes are one cookie, name, value and attributes together", () =>
+    Effect.gen(function*() {
+      for (const kind of ["signed", "encrypted"] as const) {
+        const sizes: Array<number> = []
+        for (let length = 2700; length < 3000; length += 1) {
+          const visit = browser(yield* serve(middlewareOf(kind), { "/set": set("x".repeat(length)) }))
+          const reply = yield* visit("/set")
+          if (reply.status !== 200) break
+          sizes.push(reply.cookies[0]!.length)
+          if (sizes.at(-1)! < 4000) length += 20
+        }
+        const most = Math.max(...sizes)
+        assert.isAtMost(most, 4096)
+        // with room for the longest Max-Age and an Expires
+        assert.isAbove(most, 4096 - 60)
+      }
+    }), timeout)
+
+  it.scoped("chunked is as many as it takes, and those that are left over go", () =>
+    Effect.gen(function*() {
+      const own = { "/large": set("x".repeat(9000)), "/small": set("x") }
+      const visit = browser(yield* serve(middlewareOf("encrypted", { chunked: true }), own))
+      yield* visit("/small")
+      assert.deepStrictEqual([...visit.jar.keys()], [name])
+      yield* visit("/large")
+      assert.deepStrictEqual([...visit.jar.keys()], [0, 1, 2, 3].map((n) => `${name}.${n}`))
+      assert.lengthOf(String(yield* read(visit("/note"))), 9000)
+      const part = visit.copy()
+      part.jar.delete(`${name}.1`)
+      assert.strictEqual(yield* read(part("/note")), "")
+      yield* visit("/small")
+      assert.deepStrictEqual([...visit.jar.keys()], [name])
+      yield* visit("/large")
+      yield* visit("/destroy")
+      assert.strictEqual(visit.jar.size, 0)
+    }), timeout)
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// options
+// ---------------------------------------------------------------------------------------------------------------------
+
+describe("options that are refused at construction", () => {
+  it.each<[options: unknown, message: string]>([
+    [{ kind: "cookie" }, `kind of test/Counter: write "signed", "encrypted" or "stored"`],
+    [{}, `kind of test/Counter: write "signed", "encrypted" or "stored"`],
+    [{ kind: "stored", onUnavailable: "ignore" }, `onUnavailable of test/Counter: write "refuse" or "allow"`],
+    [{ kind: "stored", chunked: true }, "chunked of test/Counter: leave it out, a store has room enough"],
+    [{ kind: "stored", keyring }, "keyring of test/Counter: leave it out, its cookie has nothing to sign"],
+    [{ kind: "signed", keyring, grace: 1 }, "grace of test/Counter: leave it out, nothing can end what a cookie holds"],
+    [{ kind: "stored", maxAge: "999 millis" }, "maxAge of test/Counter: write a duration from 1000 ms to 400 days"],
+    [{ kind: "stored", maxAge: "401 days" }, "maxAge of test/Counter: write a duration from 1000 ms to 400 days"],
+    [{ kind: "stored", idle: 0 }, "idle of test/Counter: write a duration from 1000 ms to 400 days"],
+    [{ kind: "stored", idle: Infinity }, "idle of test/Counter: write a duration from 1000 ms to 400 days"],
+    [{ kind: "stored", absolute: "2 years" }, "absolute of test/Counter: write a duration"],
+    [{ kind: "stored", absolute: "401 days" }, "absolute of test/Counter: write a duration from 1000 ms to 400 days"],
+    [{ kind: "stored", grace: "401 days" }, "grace of test/Counter: write a duration from 0 ms to 400 days"],
+    [{ kind: "stored", idle: "2 days", absolute: "1 day" }, "idle of test/Counter: write no more than absolute"],
+    [{ kind: "stored", cookie: { domain: "example.com" } }, `domain is "example.com": leave it out`],
+    [{ kind: "stored", cookie: { path: "/app" } }, `path is "/app": leave it out`],
+    [{ kind: "stored", cookie: { name: "__Host-session" } }, `name is "__Host-session": leave out the prefix`],
+    [{ kind: "stored", cookie: { partitioned: true } }, `partitioned: write sameSite: "none" beside it`]
+  ])("%o", (options, message) => {
+    assert.throws(() => Counter.middleware(options as { kind: "stored" }), `Session: ${message}`)
+  })
+
+  it.each<[options: Session.Options]>([
+    [{ kind: "stored", maxAge: "1 second", grace: 0 }],
+    [{ kind: "stored", maxAge: "400 days", absolute: "400 days", grace: "400 days" }],
+    [{ kind: "stored", idle: "1 day", absolute: "1 day" }],
+    // the default of maxAge is no mistake of the program
+    [{ kind: "stored", absolute: "1 day" }],
+    [{ kind: "stored", maxAge: "session", idle: "100 days" }]
+  ])("but not %o", (options) => void Counter.middleware(options))
+
+  it("and of a tag: a version, what a new one holds", () => {
+    const tag = (version: number) => Session.Tag("test/A")()(Schema.Struct({}), { version })
+    for (const version of [0, -1, 1.5, Number.NaN]) {
+      assert.throws(() => tag(version), `Session: version of test/A is ${version}: count from 1`)
+    }
+    const says = "Session: what a new test/A holds does not come back from JSON: give its schema a form that does"
+    assert.throws(() => Session.Tag("test/A")()(Schema.Struct({ at: Schema.DateFromSelf }), {
+      initial: () => ({ at: new Date(0) })
+    }), says)
+    assert.throws(() => Session.Tag("test/A")()(Schema.Struct({ n: Schema.Number }), {
+      initial: () => ({ n: Number.NaN })
+    }), says)
+  })
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// WebSockets
+// ---------------------------------------------------------------------------------------------------------------------
+
+describe("a WebSocket", () => {
+  interface Said {
+    readonly before: number
+    readonly opened: ReadonlyArray<string>
+    readonly closed: ReadonlyArray<string>
+  }
+  const serveSocket = (kind: Session.Kind, first: Write) =>
+    Effect.gen(function*() {
+      const said = yield* Deferred.make<Said>()
+      const attempts = (session: Handle) =>
+        Effect.forEach(
+          [session.update(inc), session.set({ n: 7, note: "" }), session.rotate(), session.destroy, session.touch],
+          (attempt) =>
+            Effect.match(attempt as Effect.Effect<unknown, { readonly _tag: string }>, {
+              onFailure: ({ _tag }) => _tag,
+              onSuccess: () => "went through"
+            })
+        )
+      const socket = Effect.gen(function*() {
+        const [request, session] = [yield* HttpServerRequest.HttpServerRequest, yield* Counter]
+        const { n } = yield* session.get
+        yield* first(session)
+        const socket = yield* request.upgrade
+        const write = yield* socket.writer
+        let opened: ReadonlyArray<string> = []
+        yield* socket.runRaw(() =>
+          Effect.gen(function*() {
+            opened = yield* attempts(session)
+            yield* write(`${(yield* session.get).n}`)
+          })
+        ).pipe(Effect.ignore)
+        yield* Deferred.succeed(said, { before: n, opened, closed: yield* attempts(session) })
+        return HttpServerResponse.empty()
+      })
+      return { said: Deferred.await(said), socket: Effect.scoped(socket) as ErasedApp }
+    })
+  const sent = Array.from({ length: 5 }, () => "SessionSent")
+
+  it.scoped.each(kinds)("reads the session, and what it writes after the 101 is a SessionSent (%s)", (kind) =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const { said, socket } = yield* serveSocket(kind, ({ update }) => update(inc))
+      const ports: Array<number> = []
+      const visit = browser(
+        yield* Effect.provide(
+          serve(middlewareOf(kind), { "/socket": socket }, {
+            name: "",
+            handles: true,
+            router: "none",
+            mount: (app, middleware) =>
+              Effect.gen(function*() {
+                const { request } = yield* Effect.promise(() => import("./utils/TestApp.js"))
+                const { Stack } = yield* Effect.promise(() => import("effect-middleware"))
+                const port = yield* listen(Stack.serve(app as never, middleware as never))
+                ports.push(port)
+                return (init) => request(port, init)
+              })
+          }),
+          seen.layer
+        )
+      )
+      yield* visit("/inc")
+      const client = yield* Effect.orDie(connect(ports[0]!, { path: "/socket", headers: { cookie: visit.cookie() } }))
+      client.send("go")
+      // what was written before is there
+      assert.strictEqual(yield* client.next, "2")
+      client.close(1000)
+      assert.strictEqual((yield* client.closed).code, 1000)
+      const { before, closed, opened } = yield* said
+      assert.deepStrictEqual([before, opened, closed], [1, sent, sent])
+      yield* Effect.repeatN(Effect.yieldNow(), 200)
+      assert.strictEqual(yield* read(visit("/get")), kind === "stored" ? 2 : 1)
+      // what no response can carry is not lost in silence
+      assert.deepStrictEqual(
+        seen.logged,
+        kind === "stored" ? [] : ["ERROR What was written to a session is lost: no response can carry it"]
+      )
+    }).pipe(memory), timeout)
+})
+void [cookiesOf, FastCheck, Keyring, stackOf]
