@@ -26,7 +26,7 @@ const action = <E>(path: `/shop/${string}`, run: (session: Notebook["Type"]) => 
   )
 
 /** As much as fits, to the character. */
-const fill = (session: Notebook["Type"], fits = 0, fails = 40_000): Effect.Effect<number> => {
+const fill = (session: Notebook["Type"], fits = 0, fails = 13_000): Effect.Effect<number> => {
   if (fails - fits === 1) return Effect.succeed(fits)
   const length = Math.floor((fits + fails) / 2)
   return Effect.matchEffect(session.set({ text: "x".repeat(length) }), {
@@ -46,7 +46,7 @@ const routes = HttpRouter.empty.pipe(
     )
   ),
   action("/shop/write", (session) => session.set({ text: "kept" })),
-  action("/shop/write-much", (session) => session.set({ text: "x".repeat(9000) })),
+  action("/shop/write-much", (session) => session.set({ text: "x".repeat(5000) })),
   action("/shop/fill", fill),
   action("/shop/read", (session) => Effect.map(session.get, ({ text }) => text === "kept" ? text : text.length)),
   action("/shop/rotate", (session) => session.rotate({ principal: "ada" })),
@@ -285,9 +285,9 @@ describeChromium("Session in Chromium", (it) => {
           yield* Effect.promise(() => page.playwright.goto(`${chunked("shop.localhost")}/shop`))
           yield* ask(page, "write-much")
           const names = (yield* attributes(page)).map(({ name }) => name)
-          assert.deepStrictEqual(names, [0, 1, 2, 3].slice(0, names.length).map((n) => `__Host-session.${n}`))
           assert.isAbove(names.length, 1)
-          assert.strictEqual(yield* ask(page, "read"), "9000")
+          assert.deepStrictEqual(names, names.map((_, n) => `__Host-session.${n}`))
+          assert.strictEqual(yield* ask(page, "read"), "5000")
           // one takes the place of several
           yield* ask(page, "write")
           assert.deepStrictEqual<unknown>(yield* attributes(page), [strict])

@@ -36,7 +36,11 @@ export const readChunks = (header: string | undefined, name: string): string | u
 }
 
 const longestField = 65_536
-export const mostChunks = 8
+/**
+ * Some 12 kB: Node refuses a request whose fields have more than 16 KiB, by a 431 that no app sees, and a browser sends all
+ * of its cookies with every request.
+ */
+export const mostChunks = 3
 
 const chunkNames = (name: string): ReadonlyArray<string> =>
   Array.from({ length: mostChunks }, (_, index) => `${name}.${index}`)
@@ -200,7 +204,7 @@ export interface Chunks {
 
 /**
  * A value as one cookie where that is small enough, and in chunks where it is not; `undefined` for one that does not fit
- * into eight. Also says which cookies of the request have to go, so that `readChunks` gives this value next time: with
+ * into three. Also says which cookies of the request have to go, so that `readChunks` gives this value next time: with
  * `""` for a value, that is all of them.
  */
 export const splitChunks = (

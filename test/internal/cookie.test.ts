@@ -1,6 +1,7 @@
 import { Cookies } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck } from "effect"
+import * as Http from "node:http"
 import {
   cookieLimit,
   type CookieOptions,
@@ -105,14 +106,12 @@ describe("readChunks", () => {
     ["one that was", "s.0=a; s.1=b; s.2=c", "abc"],
     ["in any order", "s.2=c; s.0=a; x=y; s.1=b", "abc"],
     ["in one chunk", "s.0=a", "a"],
-    ["in eight", [0, 1, 2, 3, 4, 5, 6, 7].map((index) => `s.${index}=${index}`).join("; "), "01234567"],
     ["the whole one counts", "s.0=a; s.1=b; s=c", "c"],
     ["an empty whole one counts", "s.0=a; s=", ""],
     ["none", "s.x=a; s.=b; s.00=c; x.0=d", undefined],
     ["the first is missing", "s.1=b; s.2=c", undefined],
     ["one in between is missing", "s.0=a; s.2=c", undefined],
-    ["all in between are missing", "s.0=a; s.7=c", undefined],
-    ["a ninth is none", "s.8=a", undefined],
+    ["a fourth is none", "s.0=a; s.1=b; s.2=c; s.3=d", "abc"],
     ["an index is written one way", "s.0=a; s.01=b", "a"]
   ])("%s: %j", (_, header, expected) => {
     assert.strictEqual(readChunks(header, "s"), expected)
@@ -142,9 +141,10 @@ describe("splitChunks", () => {
     assert.deepStrictEqual(summary("x".repeat(room + 1)), [["__Host-session.0", roomOfChunk], ["__Host-session.1", 3]])
   })
 
-  it("eight chunks are the most", () => {
-    const most = roomOfChunk * 8
-    assert.strictEqual(write("x".repeat(most))?.set.length, 8)
+  it("three chunks are the most, and leave Node room for the other fields", () => {
+    const most = roomOfChunk * 3
+    assert.strictEqual(write("x".repeat(most))?.set.length, 3)
+    assert.isAtMost(most, Http.maxHeaderSize - 4096)
     assert.isUndefined(write("x".repeat(most + 1)))
     assert.strictEqual(write("x".repeat(roomOfChunk * 2))?.set.length, 2)
     assert.strictEqual(write("x".repeat(roomOfChunk * 2 + 1))?.set.length, 3)
@@ -156,18 +156,18 @@ describe("splitChunks", () => {
       "__Host-session.1"
     ]],
     ["the one that chunks replace", "x".repeat(5000), "__Host-session=a", ["__Host-session"]],
-    ["chunks beyond those of fewer", "x".repeat(5000), "__Host-session.0=a; __Host-session.1=b; __Host-session.3=c", [
-      "__Host-session.3"
+    ["chunks beyond those of fewer", "x".repeat(5000), "__Host-session.0=a; __Host-session.1=b; __Host-session.2=c", [
+      "__Host-session.2"
     ]],
-    ["all, for no value", "", "__Host-session=a; __Host-session.7=b", ["__Host-session", "__Host-session.7"]],
-    ["nothing of others", "a", "session.0=a; __Host-session.8=b; __Host-session.0x=c", []]
+    ["all, for no value", "", "__Host-session=a; __Host-session.2=b", ["__Host-session", "__Host-session.2"]],
+    ["nothing of others", "a", "session.0=a; __Host-session.3=b; __Host-session.0x=c", []]
   ])("expires %s", (_, value, header, expire) => {
     assert.deepStrictEqual(write(value, header)?.expire, expire)
   })
 
   it.prop("what a browser then has is read back", [
-    FastCheck.nat({ max: 33_000 }),
-    FastCheck.nat({ max: 33_000 }),
+    FastCheck.nat({ max: 12_500 }),
+    FastCheck.nat({ max: 12_500 }),
     FastCheck.boolean()
   ], ([before, after, long]) => {
     const { strict } = policy(
@@ -179,7 +179,7 @@ describe("splitChunks", () => {
       const value = char.repeat(size)
       const chunks = splitChunks(strict, value, header())
       if (chunks === undefined) {
-        assert.isAbove(size, 8 * 2800)
+        assert.isAbove(size, 3 * 2800)
         continue
       }
       for (const [name, chunk] of chunks.set) {

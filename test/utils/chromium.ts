@@ -32,12 +32,12 @@ export class Chromium extends Context.Tag("test/Chromium")<Chromium, {
 }>() {}
 
 /** A name of this machine that Chromium takes for a site of its own: `localhost` counts as a top-level domain. */
-export const loopback = (name: string, port: number): string => `http://${name}.localhost:${port}`
+export const loopback = (name: string, port: number, scheme: "http" | "https" = "http"): string =>
+  `${scheme}://${name}.localhost:${port}`
 
 /** Serves over a socket; gives the port. Of the connections that a browser keeps, closing waits for none. */
-export const listenToBrowser = (served: Parameters<typeof listen>[0]) =>
+export const listenToBrowser = (served: Parameters<typeof listen>[0], server: Http.Server = Http.createServer()) =>
   Effect.gen(function*() {
-    const server = Http.createServer()
     const context = yield* Layer.build(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" }))
     yield* Effect.addFinalizer(() => Effect.sync(() => server.closeAllConnections()))
     return yield* Effect.provide(listen(served), context)
@@ -56,12 +56,14 @@ const executable = (process.env["PATH"] ?? "").split(Path.delimiter)
 
 const missing = "Chromium is missing: apt-get install -y chromium"
 
+const hosts = ["localhost", "*.localhost", "127.0.0.1"]
+
 const launch = (home: string) => {
   if (executable === undefined) throw new Error(missing)
   return Playwright.chromium.launch({
     executablePath: executable,
     // no other name resolves: nothing leaves the machine
-    args: ["--host-resolver-rules=MAP *.localhost 127.0.0.1, MAP * ~NOTFOUND", "--disable-gpu"],
+    args: [`--host-resolver-rules=${hosts.map((host) => `MAP ${host} 127.0.0.1`)},MAP * ~NOTFOUND`, "--disable-gpu"],
     chromiumSandbox: process.getuid?.() !== 0,
     // for what it writes beside its profile
     env: { ...process.env, HOME: home }
