@@ -73,7 +73,9 @@ export interface ClusterConnection extends
  *
  * @example
  * ```ts
- * import { Ioredis } from "effect-middleware/Redis/Ioredis"
+ * import * as Ioredis from "effect-middleware/Redis/Ioredis"
+
+const layer = Ioredis.layer({ host: "redis.internal", tls: {} }, { commandTimeout: "100 millis" })
  * ```
  *
  * @since 0.1.0
@@ -93,6 +95,14 @@ export const layer = (connection: string | Connection, options?: Redis.Options):
 /**
  * One server, by a URL from the configuration, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS.
  *
+ * @example
+ * ```ts
+ * import * as Ioredis from "effect-middleware/Redis/Ioredis"
+ * import { Config } from "effect"
+ *
+ * const layer = Ioredis.layerConfig(Config.redacted("REDIS_URL"))
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -104,6 +114,16 @@ export const layerConfig = (
 
 /**
  * The primary that the Sentinels name, and after a failover the next one.
+ *
+ * @example
+ * ```ts
+ * import * as Ioredis from "effect-middleware/Redis/Ioredis"
+ *
+ * const layer = Ioredis.layerSentinel({
+ *   name: "primary",
+ *   sentinels: [{ host: "sentinel-1", port: 26379 }, { host: "sentinel-2", port: 26379 }]
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category layers
@@ -119,6 +139,13 @@ export const layerSentinel = (connection: SentinelConnection, options?: Redis.Op
 
 /**
  * The primaries of a Cluster.
+ *
+ * @example
+ * ```ts
+ * import * as Ioredis from "effect-middleware/Redis/Ioredis"
+ *
+ * const layer = Ioredis.layerCluster({ nodes: [{ host: "redis-1" }, { host: "redis-2" }] })
+ * ```
  *
  * @since 0.1.0
  * @category layers
@@ -140,6 +167,14 @@ export const layerCluster = (
 /**
  * A client of your own, `Redis` or `Cluster`, which is neither configured nor closed here: what it does without a connection
  * is up to its options.
+ *
+ * @example
+ * ```ts
+ * import * as Ioredis from "effect-middleware/Redis/Ioredis"
+ * import { Redis } from "ioredis"
+ *
+ * const layer = Ioredis.layerClient(new Redis({ enableOfflineQueue: false, maxRetriesPerRequest: 0 }))
+ * ```
  *
  * @since 0.1.0
  * @category layers

@@ -64,6 +64,13 @@ export interface ClusterConnection
 /**
  * One server, by its URL or by the options of `redis`.
  *
+ * @example
+ * ```ts
+ * import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
+ *
+ * const layer = NodeRedis.layer({ url: "rediss://redis.internal:6379" }, { commandTimeout: "100 millis" })
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -74,6 +81,14 @@ export const layer = (connection: string | Connection, options?: Redis.Options):
 
 /**
  * One server, by a URL from the configuration, such as `redis://user:password@host:6379/0`, or `rediss://` for TLS.
+ *
+ * @example
+ * ```ts
+ * import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
+ * import { Config } from "effect"
+ *
+ * const layer = NodeRedis.layerConfig(Config.redacted("REDIS_URL"))
+ * ```
  *
  * @since 0.1.0
  * @category layers
@@ -86,6 +101,16 @@ export const layerConfig = (
 
 /**
  * The primary that the Sentinels name, and after a failover the next one.
+ *
+ * @example
+ * ```ts
+ * import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
+ *
+ * const layer = NodeRedis.layerSentinel({
+ *   name: "primary",
+ *   sentinelRootNodes: [{ host: "sentinel-1", port: 26379 }, { host: "sentinel-2", port: 26379 }]
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category layers
@@ -115,6 +140,15 @@ export const layerSentinel = (connection: SentinelConnection, options?: Redis.Op
 
 /**
  * The primaries of a Cluster.
+ *
+ * @example
+ * ```ts
+ * import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
+ *
+ * const layer = NodeRedis.layerCluster({
+ *   rootNodes: [{ url: "redis://redis-1:6379" }, { url: "redis://redis-2:6379" }]
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category layers

@@ -2,6 +2,7 @@
 import { assert, layer, type Vitest } from "@effect/vitest"
 import { Duration, Effect, Either, Fiber, Layer } from "effect"
 import { Redis } from "effect-middleware"
+import * as Ioredis from "effect-middleware/Redis/Ioredis"
 import * as Util from "node:util"
 import {
   type Cluster,
@@ -22,6 +23,23 @@ export interface Client {
   readonly single: Connect<Node>
   readonly sentinel: Connect<Sentinel>
   readonly cluster: Connect<Cluster>
+}
+
+/** Whichever version of `ioredis` the test has. */
+export const ioredis: Client = {
+  name: "ioredis",
+  single: ({ port }, options) => Ioredis.layer({ port, connectionName: "contract" }, options),
+  sentinel: ({ name, sentinels }, options) =>
+    Ioredis.layerSentinel({
+      name,
+      sentinels: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })),
+      connectionName: "contract"
+    }, options),
+  cluster: ({ nodes }, options) =>
+    Ioredis.layerCluster({
+      nodes: nodes.map(({ port }) => ({ host: "127.0.0.1", port })),
+      redisOptions: { connectionName: "contract" }
+    }, options)
 }
 
 const attempt = (...command: Redis.Command) =>
