@@ -41,6 +41,7 @@ const yielding = Layer.effect(
 
 Contract.suite("in a KeyValueStore of two processes", alternating(keyValue).pipe(Layer.provide(yielding)), {
   writers: 50,
+  only: unshared,
   except: unshared
 })
 

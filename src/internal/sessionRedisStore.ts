@@ -82,6 +82,11 @@ redis.call("ZADD", key, ARGV[2], ARGV[3])
 expire(tonumber(redis.call("ZRANGE", key, -1, -1, "WITHSCORES")[2]))
 `)
 
+const epoch = Redis.script(`${prelude}
+if not live() then return 0 end
+return field("n")
+`)
+
 const advanceEpoch = Redis.script(`${prelude}
 local number, at = 1, tonumber(ARGV[2])
 if live() then
@@ -155,13 +160,7 @@ export const fromRedis = (redis: Redis.Service, prefix: string): Records => {
       const key = indexOf(owner)
       return Effect.asVoid(redis.send(key, ["ZREM", key, ...members.map(fromMember)]))
     },
-    epoch: (owner, now) => {
-      const key = epochOf(owner)
-      return decoded(redis.send(key, ["HMGET", key, "n", "e"]), (reply) => {
-        const [number, expiresAt] = toArray(reply)
-        return number === null && expiresAt === null || toNumber(expiresAt) <= now ? 0 : toNumber(number)
-      })
-    },
+    epoch: (owner, now) => run(epoch, epochOf(owner), [now], toNumber),
     advanceEpoch: (owner, { expiresAt, now }) => run(advanceEpoch, epochOf(owner), [now, expiresAt], toNumber)
   }
 }
@@ -189,7 +188,7 @@ const toText = (reply: unknown): string => {
 
 const toNumber = (reply: unknown): number => {
   const number = typeof reply === "string" && /^\d{1,16}$/.test(reply) ? Number(reply) : reply
-  if (typeof number !== "number" || !Number.isSafeInteger(number)) throw malformed()
+  if (typeof number !== "number" || !Number.isSafeInteger(number) || number < 0) throw malformed()
   return number
 }
 

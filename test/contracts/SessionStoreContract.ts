@@ -13,6 +13,8 @@ import { randomBytes } from "node:crypto"
 export interface Options {
   /** Cases that this store is known not to keep. They have to fail, so that the page that says so stays true. */
   readonly except?: ReadonlyArray<Case>
+  /** These cases alone. */
+  readonly only?: ReadonlyArray<Case>
   /** How many write to one session at the same time, in the case that is about that. Default: 200. */
   readonly writers?: number
   /** How long a case may take, in milliseconds. Default: 60,000. */
@@ -22,15 +24,17 @@ export interface Options {
 export const suite = <E>(
   name: string,
   layer: Layer.Layer<SessionStore.SessionStore, E>,
-  { except = [], timeout = 60_000, writers = 200 }: Options = {}
+  { except = [], only, timeout = 60_000, writers = 200 }: Options = {}
 ) =>
   describe(name, () => {
     const runtime = ManagedRuntime.make(layer)
     beforeAll(async () => void await runtime.runtime(), timeout)
     afterAll(() => runtime.dispose(), timeout)
     for (const [title, test] of Object.entries(cases)) {
+      const is = (other: string) => other === title
+      if (only !== undefined && !only.some(is)) continue
       const run = Effect.flatMap(SessionStore.SessionStore, (store) => test(store, writers))
-      if (except.some((excepted) => excepted === title)) {
+      if (except.some(is)) {
         it(`does not keep: ${title}`, async () => {
           assert.isTrue(Exit.isFailure(await runtime.runPromiseExit(run)), "it keeps it after all")
         }, timeout)

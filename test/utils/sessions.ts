@@ -27,7 +27,10 @@ export const alternating = <E, R>(
   )
 }
 
-/** What two processes do not keep on one backing that cannot compare and set; the page of SessionStore has them too. */
+/**
+ * What two processes never keep on one backing that cannot compare and set; the page of SessionStore has them too. Others
+ * they keep or not, as it happens.
+ */
 export const unshared: ReadonlyArray<Case> = [
   "of many that create by one identifier one does",
   "a touch is no version, and takes no save back",
