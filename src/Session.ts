@@ -362,7 +362,7 @@ const compile = <A>(id: string, codec: Codec<A>, options: Options): Spec<A> => {
     throw new TypeError(`Session: ${option} of ${id}: ${remedy}`)
   }
   const time = (option: "absolute" | "grace" | "idle" | "maxAge", input: Duration.DurationInput): number => {
-    const millis = Duration.toMillis(input)
+    const millis = Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
     const least = option === "grace" ? 0 : 1000
     return millis >= least && millis <= longest ? millis : fail(option, `write a duration from ${least} ms to 400 days`)
   }

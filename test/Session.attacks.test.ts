@@ -1,13 +1,12 @@
 /** Attacks on sessions: those that others have had, and what a client may think of beside. */
-import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { type HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, FastCheck, Schema, TestClock } from "effect"
-import { Keyring, Session, SessionStore } from "effect-middleware"
+import { type Middleware, Session, SessionStore, Stack } from "effect-middleware"
 import {
   add,
   bothKeyring,
   browser,
-  cookiesOf,
   Counter,
   counting,
   handler,
@@ -21,8 +20,8 @@ import {
   serve
 } from "./utils/counter.js"
 import { witness } from "./utils/failures.js"
-import { type ErasedApp, stackOf } from "./utils/laws.js"
-import { listen } from "./utils/TestApp.js"
+import { type ErasedApp } from "./utils/laws.js"
+import { listen, request } from "./utils/TestApp.js"
 import { connect } from "./utils/webSocket.js"
 
 const timeout = 30_000
@@ -40,24 +39,28 @@ describe("advisories", () => {
   const plain = JSON.stringify({ i: "a".repeat(43), c: 0, t: 0, p: "admin", v: 1, d: { n: 99, note: "" } })
   const base64 = (text: string) => Buffer.from(text).toString("base64url")
 
-  it.scoped.each(["signed", "encrypted"] as const)("CVE-2026-39324: no other decoder is fallen back to (%s)", (kind) =>
-    Effect.gen(function*() {
-      const send = yield* serve(middlewareOf(kind))
-      const other = browser(yield* serve(middlewareOf(kind === "signed" ? "encrypted" : "signed")))
-      yield* other("/inc")
-      const texts = [
-        plain,
-        encodeURIComponent(plain),
-        base64(plain),
-        `s1.${base64(plain)}`,
-        `s1..${base64(plain)}.`,
-        `e1.${base64(plain)}`,
-        other.jar.get(name)!
-      ]
-      for (const text of texts) {
-        assert.deepStrictEqual(yield* read(browser(send, [[name, text]])("/all")), [0, true, null], text)
-      }
-    }), timeout)
+  it.scoped.each(["signed", "encrypted"] as const)(
+    "CVE-2026-39324: no other decoder is fallen back to (%s)",
+    (kind) =>
+      Effect.gen(function*() {
+        const send = yield* serve(middlewareOf(kind))
+        const other = browser(yield* serve(middlewareOf(kind === "signed" ? "encrypted" : "signed")))
+        yield* other("/inc")
+        const texts = [
+          plain,
+          encodeURIComponent(plain),
+          base64(plain),
+          `s1.${base64(plain)}`,
+          `s1..${base64(plain)}.`,
+          `e1.${base64(plain)}`,
+          other.jar.get(name)!
+        ]
+        for (const text of texts) {
+          assert.deepStrictEqual(yield* read(browser(send, [[name, text]])("/all")), [0, true, null], text)
+        }
+      }),
+    timeout
+  )
 
   it.scoped("CVE-2025-46336: a request under way does not bring back a session that has ended", () => {
     const { store, taken } = counting()
@@ -78,38 +81,49 @@ describe("advisories", () => {
     }).pipe(Effect.provide(store))
   })
 
-  it.scoped.each(kinds)("CVE-2024-35220, CVE-2024-31999: a cookie ends by the server's time, also one replayed (%s)", (kind) =>
-    Effect.gen(function*() {
-      const visit = browser(yield* serve(middlewareOf(kind, { maxAge: "1 minute", absolute: "2 minutes" })))
-      yield* visit("/login")
-      const stolen = visit.copy()
-      yield* visit("/destroy")
-      assert.deepStrictEqual(yield* read(stolen.copy()("/all")), kind === "stored" ? [0, true, null] : [0, false, "ada"])
-      yield* TestClock.adjust("1 minute")
-      assert.deepStrictEqual(yield* read(stolen("/all")), [0, true, null])
-    }).pipe(memory), timeout)
+  it.scoped.each(kinds)(
+    "CVE-2024-35220, CVE-2024-31999: a cookie ends by the server's time, also one replayed (%s)",
+    (kind) =>
+      Effect.gen(function*() {
+        const visit = browser(yield* serve(middlewareOf(kind, { maxAge: "1 minute", absolute: "2 minutes" })))
+        yield* visit("/login")
+        const stolen = visit.copy()
+        yield* visit("/destroy")
+        assert.deepStrictEqual(
+          yield* read(stolen.copy()("/all")),
+          kind === "stored" ? [0, true, null] : [0, false, "ada"]
+        )
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(yield* read(stolen("/all")), [0, true, null])
+      }).pipe(memory),
+    timeout
+  )
 
-  it.scoped("CVE-2023-29019, CVE-2024-38513, CVE-2022-25896: a session that was planted is not the one that logs in", () =>
-    Effect.gen(function*() {
-      const send = yield* serve(middlewareOf("stored"))
-      // one that the attacker has made up is never taken over
-      const made = "A".repeat(43)
-      const victim = browser(send, [[name, made]])
-      yield* victim("/login")
-      assert.notStrictEqual(victim.jar.get(name), made)
-      assert.deepStrictEqual(yield* read(browser(send, [[name, made]])("/all")), [0, true, null])
-      // one that is good is another after the login, and what it reads for a moment has no principal
-      const attacker = browser(send)
-      yield* attacker("/inc")
-      const next = attacker.copy()
-      yield* next("/login")
-      assert.notStrictEqual(next.jar.get(name), attacker.jar.get(name))
-      assert.deepStrictEqual(yield* read(attacker("/all")), [1, false, null])
-      assert.strictEqual((yield* attacker("/inc")).status, 409)
-      yield* TestClock.adjust("10 seconds")
-      assert.deepStrictEqual(yield* read(attacker("/all")), [0, true, null])
-      assert.deepStrictEqual(yield* read(next("/all")), [1, false, "ada"])
-    }).pipe(memory), timeout)
+  it.scoped(
+    "CVE-2023-29019, CVE-2024-38513, CVE-2022-25896: a session that was planted is not the one that logs in",
+    () =>
+      Effect.gen(function*() {
+        const send = yield* serve(middlewareOf("stored"))
+        // one that the attacker has made up is never taken over
+        const made = "A".repeat(43)
+        const victim = browser(send, [[name, made]])
+        yield* victim("/login")
+        assert.notStrictEqual(victim.jar.get(name), made)
+        assert.deepStrictEqual(yield* read(browser(send, [[name, made]])("/all")), [0, true, null])
+        // one that is good is another after the login, and what it reads for a moment has no principal
+        const attacker = browser(send)
+        yield* attacker("/inc")
+        const next = attacker.copy()
+        yield* next("/login")
+        assert.notStrictEqual(next.jar.get(name), attacker.jar.get(name))
+        assert.deepStrictEqual(yield* read(attacker("/all")), [1, false, null])
+        assert.strictEqual((yield* attacker("/inc")).status, 409)
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(yield* read(attacker("/all")), [0, true, null])
+        assert.deepStrictEqual(yield* read(next("/all")), [1, false, "ada"])
+      }).pipe(memory),
+    timeout
+  )
 
   it.scoped("fastify/session #348: a rotation leaves no old record behind", () =>
     Effect.gen(function*() {
@@ -128,55 +142,69 @@ describe("advisories", () => {
     return Effect.gen(function*() {
       const send = yield* serve(middlewareOf("stored"))
       for (let i = 0; i < 250; i++) {
-        for (const path of ["/destroy", "/get", "/same", "/flashes"]) assert.lengthOf((yield* send({ path })).cookies, 0)
+        for (const path of ["/destroy", "/get", "/same", "/flashes"]) {
+          assert.lengthOf((yield* send({ path })).cookies, 0)
+        }
       }
       assert.deepStrictEqual(taken(), [])
     }).pipe(Effect.provide(store))
   }, timeout)
 
-  it.scoped.each(["signed", "encrypted"] as const)("CVE-2026-40372: any flipped bit makes it nothing (%s)", (kind) =>
-    Effect.gen(function*() {
-      const seen = witness()
-      const visit = browser(yield* Effect.provide(serve(middlewareOf(kind)), seen.layer))
-      yield* visit("/inc")
-      const value = visit.jar.get(name)!
-      const flip = (at: number) => {
-        const char = value.charCodeAt(at) ^ (1 << (at % 5))
-        return value.slice(0, at) + String.fromCharCode(char) + value.slice(at + 1)
-      }
-      const texts = Array.from(value, (_, at) => flip(at)).filter((text) => /^[!#-+\--:<-~]*$/.test(text))
-      assert.isAbove(texts.length, value.length / 2)
-      const tagless = [value.slice(0, -22) + "A".repeat(22), value.slice(0, -1), `${value}A`, `${value}=`]
-      for (const text of [...texts, ...tagless]) {
-        visit.jar.set(name, text)
-        const reply = yield* visit("/all")
-        assert.deepStrictEqual([reply.status, JSON.parse(reply.body), reply.cookies], [200, [0, true, null], []], text)
-      }
-      assert.deepStrictEqual(
-        new Set(seen.logged),
-        new Set(["INFO The cookie of a session is not one of ours; it is a new one"])
-      )
-      visit.jar.set(name, value)
-      assert.strictEqual(yield* read(visit("/get")), 1)
-    }), timeout)
+  it.scoped.each(["signed", "encrypted"] as const)(
+    "CVE-2026-40372: any flipped bit makes it nothing (%s)",
+    (kind) =>
+      Effect.gen(function*() {
+        const seen = witness()
+        const visit = browser(yield* Effect.provide(serve(middlewareOf(kind)), seen.layer))
+        yield* visit("/inc")
+        const value = visit.jar.get(name)!
+        const flip = (at: number) => {
+          const char = value.charCodeAt(at) ^ (1 << (at % 5))
+          return value.slice(0, at) + String.fromCharCode(char) + value.slice(at + 1)
+        }
+        const texts = Array.from(value, (_, at) => flip(at)).filter((text) => /^[!#-+\--:<-~]*$/.test(text))
+        assert.isAbove(texts.length, value.length / 2)
+        const tagless = [value.slice(0, -22) + "A".repeat(22), value.slice(0, -1), `${value}A`, `${value}=`]
+        for (const text of [...texts, ...tagless]) {
+          visit.jar.set(name, text)
+          const reply = yield* visit("/all")
+          assert.deepStrictEqual(
+            [reply.status, JSON.parse(reply.body), reply.cookies],
+            [200, [0, true, null], []],
+            text
+          )
+        }
+        assert.deepStrictEqual(
+          new Set(seen.logged),
+          new Set(["INFO The cookie of a session is not one of ours; it is a new one"])
+        )
+        visit.jar.set(name, value)
+        assert.strictEqual(yield* read(visit("/get")), 1)
+      }),
+    timeout
+  )
 
-  it.scoped("Starlette #2019, express-session #1064: a slow response does not overwrite what came after it began", () =>
-    Effect.gen(function*() {
-      const gate = yield* makeGate
-      const own = {
-        "/slow": as(({ get, update }) => Effect.all([get, gate.pass, update(add("slow"))])),
-        "/read": as(({ get }) => Effect.all([get, gate.pass])),
-        "/fast": as(({ update }) => update(inc))
-      }
-      const visit = browser(yield* serve(middlewareOf("stored"), own))
-      yield* visit("/inc")
-      const slowly = yield* Effect.fork(Effect.all([visit("/slow"), visit("/read")], { concurrency: 2 }))
-      yield* gate.entered
-      yield* visit("/fast")
-      yield* gate.open
-      assert.deepStrictEqual((yield* slowly).map(({ status }) => status), [200, 200])
-      assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [2, "slow"])
-    }).pipe(memory), timeout)
+  it.scoped(
+    "Starlette #2019, express-session #1064: a slow response does not overwrite what came after it began",
+    () =>
+      Effect.gen(function*() {
+        const gate = yield* makeGate
+        const own = {
+          "/slow": as(({ get, update }) => Effect.all([get, gate.pass, update(add("slow"))])),
+          "/read": as(({ get }) => Effect.all([get, gate.pass])),
+          "/fast": as(({ update }) => update(inc))
+        }
+        const visit = browser(yield* serve(middlewareOf("stored"), own))
+        yield* visit("/inc")
+        const slowly = yield* Effect.fork(Effect.all([visit("/slow"), visit("/read")], { concurrency: 2 }))
+        yield* gate.entered
+        yield* visit("/fast")
+        yield* gate.open
+        assert.deepStrictEqual((yield* slowly).map(({ status }) => status), [200, 200])
+        assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [2, "slow"])
+      }).pipe(memory),
+    timeout
+  )
 
   it.each<[option: string, cookie: Session.CookieOptions]>([
     ["path", { prefix: "none", path: "/; Domain=evil.test" }],
@@ -223,71 +251,85 @@ describe("in a cookie", () => {
       }
     }), timeout)
 
-  it.scoped.each(["signed", "encrypted"] as const)("%s by an old key is sealed anew when it is read", (kind) =>
-    Effect.gen(function*() {
-      const before = browser(yield* serve(middlewareOf(kind, { keyring: oldKeyring })))
-      yield* before("/inc")
-      const visit = browser(yield* serve(middlewareOf(kind, { keyring: bothKeyring })), before.jar)
-      assert.lengthOf((yield* visit("/none")).cookies, 0)
-      const reply = yield* visit("/all")
-      assert.deepStrictEqual([JSON.parse(reply.body), reply.cookies.length], [[1, false, null], 1])
-      assert.lengthOf((yield* visit("/get")).cookies, 0)
-      const after = yield* serve(middlewareOf(kind))
-      assert.deepStrictEqual(yield* read(browser(after, visit.jar)("/all")), [1, false, null])
-      assert.deepStrictEqual(yield* read(browser(after, before.jar)("/all")), [0, true, null])
-    }), timeout)
+  it.scoped.each(["signed", "encrypted"] as const)(
+    "%s by an old key is sealed anew when it is read",
+    (kind) =>
+      Effect.gen(function*() {
+        const before = browser(yield* serve(middlewareOf(kind, { keyring: oldKeyring })))
+        yield* before("/inc")
+        const visit = browser(yield* serve(middlewareOf(kind, { keyring: bothKeyring })), before.jar)
+        assert.lengthOf((yield* visit("/none")).cookies, 0)
+        const reply = yield* visit("/all")
+        assert.deepStrictEqual([JSON.parse(reply.body), reply.cookies.length], [[1, false, null], 1])
+        assert.lengthOf((yield* visit("/get")).cookies, 0)
+        const after = yield* serve(middlewareOf(kind))
+        assert.deepStrictEqual(yield* read(browser(after, visit.jar)("/all")), [1, false, null])
+        assert.deepStrictEqual(yield* read(browser(after, before.jar)("/all")), [0, true, null])
+      }),
+    timeout
+  )
 
-  it.scoped.each(["signed", "encrypted"] as const)("%s is bound to its tag and its cookie's name", (kind) =>
-    Effect.gen(function*() {
-      class Other extends Session.Tag("test/Other")<Other>()(Schema.Struct({ n: Schema.Number }), {
-        initial: () => ({ n: 0 })
-      }) {}
-      const visit = browser(yield* serve(middlewareOf(kind)))
-      yield* visit("/inc")
-      const value = visit.jar.get(name)!
-      const renamed = yield* serve(middlewareOf(kind, { cookie: { name: "renamed" } }))
-      assert.deepStrictEqual(yield* read(browser(renamed, [["__Host-renamed", value]])("/all")), [0, true, null])
-      const shown = Effect.flatMap(Other, ({ isNew }) => Effect.map(isNew, HttpServerResponse.unsafeJson))
-      const other = yield* serve(Other.middleware({ kind, keyring }), { "/shown": shown })
-      assert.isTrue(yield* read(browser(other, visit.jar)("/shown")))
-      // nor is what a keyring has signed for something else
-      const purpose = keyring.purpose("other")
-      for (const text of [purpose.sign("{}", name), keyring.purpose("session/test/Counter").sign("{}", name)]) {
-        assert.deepStrictEqual(yield* read(browser(yield* serve(middlewareOf(kind)), [[name, text]])("/all")), [
-          0,
-          true,
-          null
-        ])
-      }
-    }), timeout)
-
-  it.scoped.each([false, true])("too large is said when it is written, and nothing is lost (chunked: %s)", (chunked) =>
-    Effect.gen(function*() {
-      const huge = chunked ? 40_000 : 5_000
-      const large = ["x".repeat(huge), "漢".repeat(chunked ? 20_000 : 1_500), "x".repeat(chunked ? 24_000 : 3_900)]
-      const own = {
-        "/try": as((session) =>
-          Effect.forEach(large, (note) =>
-            Effect.zipRight(session.update(add("a")), Effect.flip(session.set({ n: 9, note }))))
-        ),
-        "/set": as((session) => session.set({ n: 9, note: large[0]! })),
-        "/flash": as((session) => session.flash(large[0]!))
-      }
-      for (const kind of ["signed", "encrypted"] as const) {
-        const visit = browser(yield* serve(middlewareOf(kind, { chunked }), own))
+  it.scoped.each(["signed", "encrypted"] as const)(
+    "%s is bound to its tag and its cookie's name",
+    (kind) =>
+      Effect.gen(function*() {
+        class Other extends Session.Tag("test/Other")<Other>()(Schema.Struct({ n: Schema.Number }), {
+          initial: () => ({ n: 0 })
+        }) {}
+        const visit = browser(yield* serve(middlewareOf(kind)))
         yield* visit("/inc")
-        const errors = (yield* read(visit("/try"))) as ReadonlyArray<Session.SessionTooLarge>
-        for (const { _tag, limit, size } of errors) {
-          assert.deepStrictEqual([_tag, limit], ["SessionTooLarge", chunked ? 8 * 4096 : 4096])
-          assert.isAbove(size, limit)
-          assert.isBelow(size, 3 * huge)
+        const value = visit.jar.get(name)!
+        const renamed = yield* serve(middlewareOf(kind, { cookie: { name: "renamed" } }))
+        assert.deepStrictEqual(yield* read(browser(renamed, [["__Host-renamed", value]])("/all")), [0, true, null])
+        const shown = Effect.flatMap(Other, ({ isNew }) => Effect.map(isNew, HttpServerResponse.unsafeJson))
+        const other = yield* serve(Other.middleware({ kind, keyring }), { "/shown": shown })
+        assert.isTrue(yield* read(browser(other, visit.jar)("/shown")))
+        // nor is what a keyring has signed for something else
+        const purpose = keyring.purpose("other")
+        for (const text of [purpose.sign("{}", name), keyring.purpose("session/test/Counter").sign("{}", name)]) {
+          assert.deepStrictEqual(yield* read(browser(yield* serve(middlewareOf(kind)), [[name, text]])("/all")), [
+            0,
+            true,
+            null
+          ])
         }
-        assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [1, "aaa"])
-        assert.strictEqual((yield* visit("/set")).status, 500)
-        assert.strictEqual((yield* visit("/flash")).status, 500)
-        assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [1, "aaa"])
-      }
-    }), timeout)
+      }),
+    timeout
+  )
+
+  it.scoped.each([false, true])(
+    "too large is said when it is written, and nothing is lost (chunked: %s)",
+    (chunked) =>
+      Effect.gen(function*() {
+        const huge = chunked ? 40_000 : 5_000
+        const large = ["x".repeat(huge), "漢".repeat(chunked ? 20_000 : 1_500), "x".repeat(chunked ? 24_000 : 3_900)]
+        const own = {
+          "/try": as((session) =>
+            Effect.forEach(
+              large,
+              (note) => Effect.zipRight(session.update(add("a")), Effect.flip(session.set({ n: 9, note })))
+            )
+          ),
+          "/set": as((session) => session.set({ n: 9, note: large[0]! })),
+          "/flash": as((session) => session.flash(large[0]!))
+        }
+        for (const kind of ["signed", "encrypted"] as const) {
+          const visit = browser(yield* serve(middlewareOf(kind, { chunked }), own))
+          yield* visit("/inc")
+          const errors = (yield* read(visit("/try"))) as ReadonlyArray<Session.SessionTooLarge>
+          for (const { _tag, limit, size } of errors) {
+            assert.deepStrictEqual([_tag, limit], ["SessionTooLarge", chunked ? 8 * 4096 : 4096])
+            assert.isAbove(size, limit)
+            assert.isBelow(size, 3 * huge)
+          }
+          assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [1, "aaa"])
+          assert.strictEqual((yield* visit("/set")).status, 500)
+          assert.strictEqual((yield* visit("/flash")).status, 500)
+          assert.deepStrictEqual([yield* read(visit("/get")), yield* read(visit("/note"))], [1, "aaa"])
+        }
+      }),
+    timeout
+  )
 
   it.scoped("up to 4096 bytes are one cookie, name, value and attributes together", () =>
     Effect.gen(function*() {
@@ -370,12 +412,14 @@ describe("options that are refused at construction", () => {
       assert.throws(() => tag(version), `Session: version of test/A is ${version}: count from 1`)
     }
     const says = "Session: what a new test/A holds does not come back from JSON: give its schema a form that does"
-    assert.throws(() => Session.Tag("test/A")()(Schema.Struct({ at: Schema.DateFromSelf }), {
-      initial: () => ({ at: new Date(0) })
-    }), says)
-    assert.throws(() => Session.Tag("test/A")()(Schema.Struct({ n: Schema.Number }), {
-      initial: () => ({ n: Number.NaN })
-    }), says)
+    assert.throws(() =>
+      Session.Tag("test/A")()(Schema.Struct({ at: Schema.DateFromSelf }), {
+        initial: () => ({ at: new Date(0) })
+      }), says)
+    assert.throws(() =>
+      Session.Tag("test/A")()(Schema.Struct({ n: Schema.Number }), {
+        initial: () => ({ n: Number.NaN })
+      }), says)
   })
 })
 
@@ -402,10 +446,10 @@ describe("a WebSocket", () => {
             })
         )
       const socket = Effect.gen(function*() {
-        const [request, session] = [yield* HttpServerRequest.HttpServerRequest, yield* Counter]
+        const [upgrading, session] = [yield* HttpServerRequest.HttpServerRequest, yield* Counter]
         const { n } = yield* session.get
         yield* first(session)
-        const socket = yield* request.upgrade
+        const socket = yield* upgrading.upgrade
         const write = yield* socket.writer
         let opened: ReadonlyArray<string> = []
         yield* socket.runRaw(() =>
@@ -421,45 +465,254 @@ describe("a WebSocket", () => {
     })
   const sent = Array.from({ length: 5 }, () => "SessionSent")
 
-  it.scoped.each(kinds)("reads the session, and what it writes after the 101 is a SessionSent (%s)", (kind) =>
-    Effect.gen(function*() {
-      const seen = witness()
-      const { said, socket } = yield* serveSocket(kind, ({ update }) => update(inc))
-      const ports: Array<number> = []
-      const visit = browser(
-        yield* Effect.provide(
-          serve(middlewareOf(kind), { "/socket": socket }, {
-            name: "",
-            handles: true,
-            router: "none",
-            mount: (app, middleware) =>
-              Effect.gen(function*() {
-                const { request } = yield* Effect.promise(() => import("./utils/TestApp.js"))
-                const { Stack } = yield* Effect.promise(() => import("effect-middleware"))
-                const port = yield* listen(Stack.serve(app as never, middleware as never))
-                ports.push(port)
-                return (init) => request(port, init)
-              })
-          }),
-          seen.layer
+  it.scoped.each(kinds)(
+    "reads the session, and what it writes after the 101 is a SessionSent (%s)",
+    (kind) =>
+      Effect.gen(function*() {
+        const seen = witness()
+        const { said, socket } = yield* serveSocket(kind, ({ update }) => update(inc))
+        const ports: Array<number> = []
+        const visit = browser(
+          yield* Effect.provide(
+            serve(middlewareOf(kind), { "/socket": socket }, {
+              name: "",
+              handles: true,
+              router: "none",
+              mount: (app, middleware) =>
+                Effect.map(listen(Stack.serve(app as HttpApp.Default, middleware as Middleware.Middleware)), (port) => {
+                  ports.push(port)
+                  return (init) => request(port, init)
+                })
+            }),
+            seen.layer
+          )
         )
-      )
-      yield* visit("/inc")
-      const client = yield* Effect.orDie(connect(ports[0]!, { path: "/socket", headers: { cookie: visit.cookie() } }))
-      client.send("go")
-      // what was written before is there
-      assert.strictEqual(yield* client.next, "2")
-      client.close(1000)
-      assert.strictEqual((yield* client.closed).code, 1000)
-      const { before, closed, opened } = yield* said
-      assert.deepStrictEqual([before, opened, closed], [1, sent, sent])
-      yield* Effect.repeatN(Effect.yieldNow(), 200)
-      assert.strictEqual(yield* read(visit("/get")), kind === "stored" ? 2 : 1)
-      // what no response can carry is not lost in silence
-      assert.deepStrictEqual(
-        seen.logged,
-        kind === "stored" ? [] : ["ERROR What was written to a session is lost: no response can carry it"]
-      )
-    }).pipe(memory), timeout)
+        yield* visit("/inc")
+        const client = yield* Effect.orDie(connect(ports[0]!, { path: "/socket", headers: { cookie: visit.cookie() } }))
+        client.send("go")
+        // what was written before is there
+        assert.strictEqual(yield* client.next, "2")
+        client.close(1000)
+        assert.strictEqual((yield* client.closed).code, 1000)
+        const { before, closed, opened } = yield* said
+        assert.deepStrictEqual([before, opened, closed], [1, sent, sent])
+        yield* Effect.repeatN(Effect.yieldNow(), 200)
+        assert.strictEqual(yield* read(visit("/get")), kind === "stored" ? 2 : 1)
+        // what no response can carry is not lost in silence
+        assert.deepStrictEqual(
+          seen.logged,
+          kind === "stored" ? [] : ["ERROR What was written to a session is lost: no response can carry it"]
+        )
+      }).pipe(memory),
+    timeout
+  )
 })
-void [cookiesOf, FastCheck, Keyring, stackOf]
+
+// ---------------------------------------------------------------------------------------------------------------------
+// whatever comes
+// ---------------------------------------------------------------------------------------------------------------------
+
+describe("properties", () => {
+  const run = <A>(
+    arbitrary: FastCheck.Arbitrary<A>,
+    property: (value: A) => Effect.Effect<void>,
+    numRuns: number
+  ) =>
+    Effect.promise(() =>
+      FastCheck.assert(
+        FastCheck.asyncProperty(arbitrary, (value) => Effect.runPromise(property(value))),
+        { numRuns }
+      )
+    )
+
+  it.effect.each(kinds)(
+    "any text as a cookie is a new session, and never a 5xx (%s)",
+    (kind) =>
+      Effect.gen(function*() {
+        const good = yield* Effect.scoped(Effect.gen(function*() {
+          const visit = browser(yield* serve(middlewareOf(kind)))
+          yield* visit("/inc")
+          return visit.jar.get(name)!
+        }))
+        const byte = FastCheck.integer({ min: 1, max: 255 }).filter((code) => code !== 10 && code !== 13)
+          .map((code) => String.fromCharCode(code))
+        const odd = FastCheck.array(byte, { maxLength: 80 }).map((chars) => chars.join(""))
+        const value = FastCheck.oneof(
+          odd,
+          FastCheck.base64String(),
+          FastCheck.json().map((json) => Buffer.from(json).toString("base64url")),
+          FastCheck.tuple(FastCheck.nat(good.length), FastCheck.nat(good.length), odd).map(([from, to, text]) =>
+            good.slice(0, from) + text + good.slice(to)
+          ).filter((text) => !text.includes(good))
+        )
+        const header = FastCheck.oneof(
+          odd,
+          value.map((text) => `${name}=${text}`),
+          value.map((text) => `${name}.0=${text}`)
+        )
+        const send = yield* serve(middlewareOf(kind, kind === "stored" ? {} : { chunked: true }))
+        yield* run(header, (cookie) =>
+          Effect.map(browser(send)("/all", { headers: { cookie: cookie.replaceAll("\0", "") } }), (reply) => {
+            assert.deepStrictEqual([reply.status, reply.body, reply.cookies], [200, "[0,true,null]", []])
+          }), 150)
+      }).pipe(Effect.scoped, memory),
+    timeout
+  )
+
+  type Step =
+    | readonly ["update" | "add" | "set" | "modify", number]
+    | readonly ["flash", string]
+    | readonly ["login", string | null]
+    | readonly ["flashes" | "rotate" | "save" | "touch" | "destroy" | "get"]
+  interface Model {
+    n: number
+    flashes: Array<string>
+    principal: string | null
+  }
+  const steps = FastCheck.array(
+    FastCheck.oneof(
+      FastCheck.tuple(FastCheck.constantFrom("update", "add", "set", "modify"), FastCheck.integer({ min: -9, max: 9 })),
+      FastCheck.tuple(FastCheck.constant("flash"), FastCheck.constantFrom("a", "b")),
+      FastCheck.tuple(FastCheck.constant("login"), FastCheck.constantFrom("ada", "bob", null)),
+      FastCheck.tuple(FastCheck.constantFrom("flashes", "rotate", "save", "touch", "destroy", "get"))
+    ) as FastCheck.Arbitrary<Step>,
+    { maxLength: 8 }
+  )
+  const perform = (session: Handle, [what, value]: Step): Effect.Effect<unknown, unknown> => {
+    switch (what) {
+      case "update":
+      case "add":
+        return session.update((all) => ({ ...all, n: all.n + Number(value) }))
+      case "set":
+        return session.set({ n: Number(value), note: "" })
+      case "modify":
+        return session.modify((all) => [Math.sign(Number(value)), { ...all, n: all.n * 2 }] as const)
+      case "flash":
+        return session.flash(value)
+      case "flashes":
+        return Effect.map(session.flashes, (flashes) => flashes.map(({ text }) => text))
+      case "login":
+        return session.rotate({ principal: value })
+      case "rotate":
+        return session.rotate()
+      default:
+        return session[what]
+    }
+  }
+  const imagine = (model: Model, [what, value]: Step): unknown => {
+    switch (what) {
+      case "update":
+      case "add":
+        return void (model.n += value)
+      case "set":
+        return void (model.n = value)
+      case "modify":
+        model.n *= 2
+        return Math.sign(value)
+      case "flash":
+        return void model.flashes.push(value)
+      case "flashes":
+        return model.flashes.splice(0)
+      case "login":
+        return void (model.principal = value)
+      case "destroy":
+        return void Object.assign(model, { n: 0, flashes: [], principal: null })
+      case "get":
+        return { n: model.n, note: "" }
+      default:
+        return undefined
+    }
+  }
+
+  it.effect.each(kinds)(
+    "what handlers do one after the other is what they would do to a plain value (%s)",
+    (kind) =>
+      Effect.gen(function*() {
+        const model: Model = { n: 0, flashes: [], principal: null }
+        let todo: ReadonlyArray<Step> = []
+        const own = {
+          "/steps": as((session) =>
+            Effect.forEach(todo, (step) =>
+              Effect.gen(function*() {
+                const given = yield* perform(session, step)
+                assert.deepStrictEqual(given, imagine(model, step))
+                assert.strictEqual((yield* session.get).n, model.n)
+                // one that is new and holds nothing has no principal to lose
+                const principal = yield* session.principal
+                assert.strictEqual(principal._tag === "Some" ? principal.value : null, model.principal)
+              }))
+          )
+        }
+        const visit = browser(yield* serve(middlewareOf(kind), own))
+        yield* run(FastCheck.array(steps, { minLength: 1, maxLength: 3 }), (requests) =>
+          Effect.forEach(requests, (steps) => {
+            todo = steps
+            return Effect.map(visit("/steps"), ({ status }) =>
+              assert.strictEqual(status, 200))
+          }, { discard: true }), 40)
+        assert.deepStrictEqual(yield* read(visit("/flashes")), model.flashes.map((text) => ({ kind: "info", text })))
+      }).pipe(Effect.scoped, memory),
+    timeout
+  )
+
+  it.effect(
+    "two requests of one session, however they fall between one another, lose nothing",
+    () =>
+      Effect.gen(function*() {
+        const requests = new Map<string, { readonly steps: ReadonlyArray<Step>; readonly order: Array<string> }>()
+        const own = {
+          "/steps": Effect.flatMap(
+            HttpServerRequest.HttpServerRequest,
+            ({ headers }) =>
+              as((session) => {
+                const self = headers["x-request"] ?? ""
+                const { order, steps } = requests.get(self)!
+                // each waits until it is its turn
+                const turn = Effect.suspend(() =>
+                  order[0] === undefined || order[0] === self
+                    ? Effect.void
+                    : Effect.yieldNow()
+                ).pipe(Effect.repeat({ until: () => order[0] === undefined || order[0] === self }))
+                return Effect.forEach(steps, (step) =>
+                  Effect.zipRight(turn, perform(session, step)).pipe(
+                    Effect.ensuring(Effect.sync(() => order.shift()))
+                  )).pipe(Effect.ensuring(Effect.sync(() => {
+                    order.splice(0, order.length, ...order.filter((name) => name !== self))
+                  })))
+              })
+          )
+        }
+        const visit = browser(yield* serve(middlewareOf("stored"), own))
+        yield* visit("/login")
+        const quiet = steps.map((all) =>
+          all.filter(([what]) => ["update", "add", "flash", "save", "get", "touch"].includes(what))
+        )
+        const both = (steps: FastCheck.Arbitrary<Array<Step>>) =>
+          FastCheck.tuple(steps, steps, FastCheck.array(FastCheck.constantFrom("0", "1"), { maxLength: 16 }))
+        const go = ([first, second, order]: [Array<Step>, Array<Step>, Array<string>]) => {
+          const shared = [...order]
+          requests.set("0", { steps: first, order: shared }).set("1", { steps: second, order: shared })
+          return Effect.forEach(
+            ["0", "1"],
+            (self) => visit("/steps", { headers: { "x-request": self } }),
+            { concurrency: 2 }
+          )
+        }
+        let expected = 0
+        yield* run(both(quiet), (all) =>
+          Effect.map(go(all), (replies) => {
+            assert.deepStrictEqual(replies.map(({ status }) => status), [200, 200])
+            for (const [what, value] of [...all[0], ...all[1]]) {
+              if (what === "update" || what === "add") expected += value
+            }
+          }), 40)
+        assert.strictEqual(yield* read(visit("/get")), expected)
+        // with whatever else, there may be conflicts, and nothing worse
+        yield* run(both(steps), (all) =>
+          Effect.map(go(all), (replies) => {
+            for (const { body, status } of replies) assert.include([200, 409], status, body)
+          }), 60)
+      }).pipe(Effect.scoped, memory),
+    timeout
+  )
+})

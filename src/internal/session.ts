@@ -549,9 +549,12 @@ export class CookieHandle<A> extends Handle<A> {
     const fits = sealed !== undefined &&
       (spec.chunked ? splitChunks(cookie, sealed, undefined) !== undefined : cookie.size(sealed) <= limit)
     this.text = fits ? sealed : undefined
-    return fits
-      ? undefined
-      : new SessionTooLarge({ size: cookie.size("") + (sealed?.length ?? Math.ceil(bytes * 4 / 3)), limit })
+    if (fits) return undefined
+    const length = sealed?.length ?? Math.ceil(bytes * 4 / 3)
+    // each of several cookies has its name and attributes
+    const overhead = cookie.size(spec.chunked ? ".0" : "")
+    const count = spec.chunked ? Math.ceil(length / (cookieLimit - overhead)) : 1
+    return new SessionTooLarge({ size: length + count * overhead, limit })
   }
 
   private portable(base: Base<A>): string {
