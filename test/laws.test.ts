@@ -30,12 +30,14 @@ import {
   RequestId,
   ServerErrors,
   ServerTiming,
+  SessionStore,
   Stack,
   Telemetry,
   TrustedHost,
   Validate,
   WebSocket
 } from "effect-middleware"
+import { Counter, inc, middlewareOf } from "./utils/counter.js"
 import {
   answered,
   holds,
@@ -164,6 +166,19 @@ const subjects: ReadonlyArray<Subject> = [
   subject("Cors, of routes", () => Cors.middleware({ origins: "*", routes: [{ match: ["/a"], origins: ["null"] }] })),
   subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
     allowed: { headers: { host: "localhost" } }
+  }),
+  ...(["signed", "encrypted", "stored"] as const).flatMap((kind) => {
+    const layer = kind === "stored" ? { layer: SessionStore.layerMemory() as unknown as Layer.Layer<never> } : {}
+    const make = () => middlewareOf(kind)
+    const writes = Middleware.make({
+      name: "Writes",
+      requires: [Counter],
+      requestEffect: (exchange) => Effect.orDie(exchange.get(Counter).update(inc))
+    })
+    return [
+      subject(`Session, ${kind}, untouched`, make, layer),
+      subject(`Session, ${kind}, read and written`, () => stackOf(make(), writes), layer)
+    ]
   }),
   subject("WebSocket", () => WebSocket.middleware()),
   subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))

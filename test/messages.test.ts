@@ -215,6 +215,39 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
     code: "Stack.httpApiMiddleware(WithSession, cors)",
     says: /'Session' is not assignable to type 'never'/
   },
+  // sessions
+  {
+    title: "A session that nobody provides",
+    code: `Layer.launch(Stack.serve(counted, cors)).pipe(Effect.provide(server), Effect.runFork)`,
+    says: /Effect<never, never, Counter>/
+  },
+  {
+    title: "A session in a store, without a store",
+    code:
+      `Layer.launch(Stack.serve(counted, Counter.middleware({ kind: "stored" }))).pipe(Effect.provide(server), Effect.runFork)`,
+    says: /Effect<never, never, SessionStore>/
+  },
+  {
+    title: "A signed session, without keys",
+    code:
+      `Layer.launch(Stack.serve(counted, Counter.middleware({ kind: "signed" }))).pipe(Effect.provide(server), Effect.runFork)`,
+    says: /Effect<never, never, Keyring>/
+  },
+  {
+    title: "A session of which it is not said where it is kept",
+    code: "Counter.middleware({ maxAge: \"1 day\" })",
+    says: /Property 'kind' is missing/
+  },
+  {
+    title: "A session of which it is not said what a new one holds",
+    code: `Sessions.Tag("app/Name")()(Schema.Struct({ name: Schema.String }))`,
+    says: /Expected 2 arguments, but got 1/
+  },
+  {
+    title: "A session set to what it cannot hold",
+    code: "Effect.flatMap(Counter, (counter) => counter.set({ n: \"1\" }))",
+    says: /Type 'string' is not assignable to type 'number'/
+  },
   // WebSocket
   {
     title: "A close code that no server may send",
@@ -242,8 +275,10 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
 const prelude = `import {
   HttpApiMiddleware, HttpApp, HttpLayerRouter, HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse
 } from "@effect/platform"
-import { Effect, Layer } from "effect"
-import { ExceptionHandlers, Forwarded, Middleware, RequestId, ServerErrors, Stack, WebSocket } from "effect-middleware"
+import { Effect, Layer, Schema } from "effect"
+import {
+  ExceptionHandlers, Forwarded, Middleware, RequestId, ServerErrors, Session as Sessions, Stack, WebSocket
+} from "effect-middleware"
 import {
   auth, Busy, condition, cors, Database, errors, limit, NotFound, Session, session, Store, User
 } from "./fixtures.js"
@@ -251,6 +286,10 @@ declare const app: HttpApp.Default<never, Session>
 declare const server: Layer.Layer<HttpServer.HttpServer>
 class WithSession extends HttpApiMiddleware.Tag<WithSession>()("WithSession", { provides: Session }) {}
 class Effects extends HttpApiMiddleware.Tag<Effects>()("Effects") {}
+class Counter extends Sessions.Tag("app/Counter")<Counter>()(Schema.Struct({
+  n: Schema.optionalWith(Schema.Number, { default: () => 0 })
+})) {}
+const counted = Effect.as(Counter, HttpServerResponse.empty())
 `
 
 // ---------------------------------------------------------------------------------------------------------------------

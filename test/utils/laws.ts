@@ -599,7 +599,9 @@ export const laws: ReadonlyArray<Law> = [
       const cookie = (name: string, path: string) =>
         Middleware.make({ name, response: (draft) => draft.setCookie("sid", name, { path }) })
       const send = yield* serve(handler, { outside: [cookie("outer", "/outer")], inside: [cookie("inner", "/inner")] })
-      assert.sameMembers([...(yield* send()).cookies], [
+      // a cookie of its own it may add
+      const { cookies } = yield* send()
+      assert.sameMembers(cookies.filter((cookie) => cookie.startsWith("sid=")), [
         "sid=handler; Path=/",
         "sid=inner; Path=/inner",
         "sid=outer; Path=/outer"
@@ -609,13 +611,12 @@ export const laws: ReadonlyArray<Law> = [
     Effect.gen(function*() {
       const fields = {
         "x-handler": "1",
-        "cache-control": "max-age=1",
         "etag": "\"1\"",
         "content-language": "la",
         "www-authenticate": "Basic realm=\"a\""
       }
       // it may add to these
-      const lists = { "vary": "x-a", "server-timing": "db;dur=1" }
+      const lists = { "cache-control": "max-age=1", "vary": "x-a", "server-timing": "db;dur=1" }
       const send = yield* serve(HttpServerResponse.text("ok", { headers: { ...fields, ...lists } }))
       const { headers } = yield* send()
       assert.deepStrictEqual(Object.fromEntries(Object.keys(fields).map((name) => [name, headers[name]])), fields)
