@@ -8,7 +8,8 @@ import * as Client from "ioredis"
 import * as Util from "node:util"
 import { createClient } from "redis"
 import { ioredis, redisSuite } from "./contracts/RedisContract.js"
-import { describeRedis, eventually, makeServer } from "./utils/redis.js"
+import { describeRedis } from "./utils/describeRedis.js"
+import { eventually, makeServer } from "./utils/redis.js"
 
 const pingScript = Redis.script("return 1")
 

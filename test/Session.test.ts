@@ -676,9 +676,13 @@ for (const kind of kinds) {
           "/everywhere": handler(() => Counter.revokeAll("ada"))
         }
         const send = yield* serve(middlewareOf(kind, { epochs: true }), own)
-        const [phone, laptop, tablet, bob, nobody] = [send, send, send, send, send].map((send) =>
+        const [phone, laptop, tablet, bob, nobody] = [
+          browser(send),
+          browser(send),
+          browser(send),
+          browser(send),
           browser(send)
-        ) as unknown as [typeof visits, typeof visits, typeof visits, typeof visits, typeof visits]
+        ] as const
         for (const visit of [phone, laptop, tablet, bob, nobody]) yield* visit("/inc")
         for (const visit of [phone, laptop, tablet]) yield* visit("/login")
         yield* bob("/bob")

@@ -5,7 +5,8 @@ import { Redis, SessionStore } from "effect-middleware"
 import * as Ioredis from "effect-middleware/Redis/Ioredis"
 import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import * as Contract from "./contracts/SessionStoreContract.js"
-import { describeRedis, makeCluster, makeSentinel, makeServer, type Node } from "./utils/redis.js"
+import { describeRedis } from "./utils/describeRedis.js"
+import { makeCluster, makeSentinel, makeServer, type Node } from "./utils/redis.js"
 
 // on a machine that does other things as well, many that write at once wait for each other
 const patient: Redis.Options = { commandTimeout: "30 seconds" }

@@ -32,7 +32,7 @@ const isOwned = process.argv[4] === "owned"
 const length = 43
 const ids = Buffer.alloc(size * length)
 for (let i = 0; i < size; i++) ids.write(randomBytes(32).toString("base64url"), i * length, "latin1")
-const idOf = (i: number) => ids.latin1Slice(i * length, (i + 1) * length)
+const idOf = (i: number) => ids.toString("latin1", i * length, (i + 1) * length)
 
 const [now, day] = [1_700_000_000_000, 86_400_000]
 const entryOf = (i: number) => ({

@@ -6,7 +6,8 @@ import { Duration, Effect, Layer, Option } from "effect"
 import { SessionStore } from "effect-middleware"
 import * as Persistence from "effect-middleware/Session/Persistence"
 import * as Contract from "../contracts/SessionStoreContract.js"
-import { describeRedis, RedisServer } from "../utils/redis.js"
+import { describeRedis } from "../utils/describeRedis.js"
+import { RedisServer } from "../utils/redis.js"
 import { alternating } from "../utils/sessions.js"
 
 const store = Persistence.layerStore({ timeout: "1 minute" })

@@ -4,9 +4,9 @@ import { Duration, Effect, Either, Fiber, Layer } from "effect"
 import { Redis } from "effect-middleware"
 import * as Ioredis from "effect-middleware/Redis/Ioredis"
 import * as Util from "node:util"
+import { describeRedis } from "../utils/describeRedis.js"
 import {
   type Cluster,
-  describeRedis,
   eventually,
   type Node,
   RedisCluster,
