@@ -215,7 +215,11 @@ const scoped = (open: (tools: Tools) => Client.Redis | Client.Cluster, options: 
         Effect.sync(() => open(tools)),
         (client) => Effect.sync(() => client.disconnect())
       )
-      client.on("error", tools.report).on("node error", tools.report)
+      client.on("error", tools.report).on("node error", tools.report).on("close", () => {
+        // ioredis 5 has it end the connection after the one that it was for (redis/ioredis#2147)
+        clearTimeout(Reflect.get(client, "socketTimeoutTimer"))
+        Reflect.set(client, "socketTimeoutTimer", undefined)
+      })
       yield* Effect.async<void>((resume) => void client.once("ready", () => resume(Effect.void))).pipe(
         Effect.timeoutOption(firstConnection)
       )
