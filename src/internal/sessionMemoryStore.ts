@@ -25,16 +25,15 @@ const makeSessions = (capacity: number) => {
   const successors = new Map<string, string>()
   const owners = new Map<string, Set<string>>()
 
-  /** Entries never change: what is there is replaced, and callers are given the same object. */
-  const put = (id: string, entry: Stored) => {
-    const before = sessions.peek(id)
-    if (before !== undefined && before.owner !== entry.owner) unown(id, before)
-    if (entry.owner !== undefined && before?.owner !== entry.owner) {
+  /** Entries never change: another is set in their place, and callers are given the same object. */
+  const insert = (id: string, entry: Entry, now: number) => {
+    sessions.set(id, rules.created(entry))
+    if (entry.owner !== undefined) {
       const owned = owners.get(entry.owner)
       if (owned === undefined) owners.set(entry.owner, new Set([id]))
       else owned.add(id)
     }
-    sessions.set(id, entry)
+    sessions.shrink(now)
   }
   const remove = (id: string, entry: Stored) => {
     sessions.delete(id)
@@ -78,8 +77,7 @@ const makeSessions = (capacity: number) => {
     },
     create: (id: string, entry: Entry, now: number) => {
       if (live(id, now) !== undefined) return false
-      put(id, rules.created(entry))
-      sessions.shrink(now)
+      insert(id, entry, now)
       return true
     },
     save: (
@@ -90,7 +88,7 @@ const makeSessions = (capacity: number) => {
     ): Outcome => {
       const entry = seen(id, version, now)
       if (typeof entry === "string") return entry
-      put(id, rules.saved(entry, changes))
+      sessions.set(id, rules.saved(entry, changes))
       return "saved"
     },
     rotate: (
@@ -102,11 +100,10 @@ const makeSessions = (capacity: number) => {
       if (typeof entry === "string") return entry
       if (live(to.id, now) !== undefined) return "conflict"
       if (until > now) {
-        put(from.id, rules.superseded(entry, until))
+        sessions.set(from.id, rules.superseded(entry, until))
         successors.set(from.id, to.id)
       } else remove(from.id, entry)
-      put(to.id, rules.created(to.entry))
-      sessions.shrink(now)
+      insert(to.id, to.entry, now)
       return "saved"
     },
     destroy: (id: string, now: number) => {

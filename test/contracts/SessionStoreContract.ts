@@ -624,6 +624,10 @@ const cases = {
       yield* store.rotate({ id: old, version: 1 }, { id, entry: entryOf() }, { now: start, until })
       yield* store.destroy(old, until)
       assert.isDefined(yield* store.load(id, { now: until }))
+      // nor does another by that identifier lead there
+      yield* store.create(old, entryOf(), until)
+      yield* store.destroy(old, until)
+      assert.isDefined(yield* store.load(id, { now: until }))
     }),
 
   // --- of an owner ---------------------------------------------------------------------------------------------------
