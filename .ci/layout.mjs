@@ -21,7 +21,7 @@ export const topLevelDrivers = ["NodeServer"]
 export const kernel = ["internal/failures", "internal/kernel", "internal/routes", "NodeServer"]
 
 /** Modules of internal/ that are no plain code: two public ones share what they do with Effect. */
-export const shared = ["internal/answers", "internal/report"]
+export const shared = ["internal/answers", "internal/redisClient", "internal/report"]
 
 /** @param {string} module such as "Cors" or "Redis/Ioredis" */
 export const isDriver = (module) => module.includes("/") || topLevelDrivers.includes(module)

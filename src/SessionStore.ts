@@ -8,12 +8,19 @@
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as memory from "./internal/sessionMemoryStore.js"
+import { fromRecords } from "./internal/sessionRecordsStore.js"
+import { fromRedis } from "./internal/sessionRedisStore.js"
+import { fromTexts } from "./internal/sessionTextStore.js"
 import * as ProblemDetails from "./ProblemDetails.js"
+import * as Redis from "./Redis.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // failures
@@ -225,3 +232,109 @@ export const layerMemory = ({ capacity = 100_000 }: MemoryOptions = {}): Layer.L
   }
   return Layer.sync(SessionStore, () => memory.make(capacity))
 }
+
+// ---------------------------------------------------------------------------------------------------------------------
+// in a KeyValueStore
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface KeyValueOptions {
+  /** What every key begins with. Default: `"session:"`. */
+  readonly prefix?: string | undefined
+  /** How long one step may take, of which a method has one or several. Default: 1 second. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * Sessions in platform's `KeyValueStore`, for one process: a store of that kind cannot compare and set, and has no expiry.
+ *
+ * - Within one process it keeps every obligation: what is done to a key waits for what was begun before.
+ * - **Two processes on one store lose updates**: both save over one version, and both count the same epoch.
+ * - What has expired is removed when somebody asks for it, and not otherwise: a session that nobody asks for stays.
+ *
+ * @example
+ * ```ts
+ * import { KeyValueStore } from "@effect/platform"
+ * import { NodeContext } from "@effect/platform-node"
+ * import { SessionStore } from "effect-middleware"
+ * import { Layer } from "effect"
+ *
+ * const store = SessionStore.layerKeyValue().pipe(
+ *   Layer.provide(KeyValueStore.layerFileSystem("sessions")),
+ *   Layer.provide(NodeContext.layer)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerKeyValue = (
+  { prefix = "session:", timeout = "1 second" }: KeyValueOptions = {}
+): Layer.Layer<SessionStore, never, KeyValueStore.KeyValueStore> =>
+  Layer.effect(
+    SessionStore,
+    Effect.map(KeyValueStore.KeyValueStore, (store) =>
+      fromRecords(
+        fromTexts({
+          get: (key) => Effect.map(store.get(prefix + key), Option.getOrUndefined),
+          set: (key, text) => store.set(prefix + key, text),
+          // a file that is not there cannot be removed
+          remove: (key) =>
+            Effect.catchIf(
+              store.remove(prefix + key),
+              (error) => error._tag === "SystemError" && error.reason === "NotFound",
+              () => Effect.void
+            )
+        }, timeout),
+        unavailableTo
+      ))
+  )
+
+const unavailableTo = (operation: string, cause: unknown) => new SessionUnavailable({ operation, cause })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// in Redis
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RedisOptions {
+  /** What every key begins with. Default: `"session:"`. */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * Sessions in Redis 6 or later, of a single server, Sentinel or a Cluster, shared by every process.
+ *
+ * - What is done to one session is one script about one key, so it is atomic. `load`, with the touch, and `save` are one round
+ *   trip; `create` is two where there is an owner, whose index is written first.
+ * - `rotate` creates the new session and then supersedes the old one, or removes the new one again; `destroy` of one that is
+ *   superseded removes first what is in its place. A process that ends between two steps leaves at most a session
+ *   whose identifier nobody knows.
+ * - `list` and `destroyAll` read the index and then each session, several at a time.
+ * - Every key has an expiry. What has expired is gone at once by the clock of the callers, and from memory by that of Redis.
+ * - A session is as durable as Redis is: a failover loses writes that were acknowledged and not yet replicated. A session that
+ *   was destroyed then may be there again.
+ *
+ * @example
+ * ```ts
+ * import { Redis, SessionStore } from "effect-middleware"
+ * import { Layer } from "effect"
+ *
+ * declare const redis: Layer.Layer<Redis.Redis>
+ * const store = SessionStore.layerRedis({ prefix: "app:session:" }).pipe(Layer.provide(redis))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerRedis = ({ prefix = "session:" }: RedisOptions = {}): Layer.Layer<SessionStore, never, Redis.Redis> =>
+  Layer.effect(
+    SessionStore,
+    Effect.map(Redis.Redis, (redis) => fromRecords(fromRedis(redis, prefix), unavailableTo))
+  )

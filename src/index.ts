@@ -98,6 +98,13 @@ export * as Middleware from "./Middleware.js"
 export * as ProblemDetails from "./ProblemDetails.js"
 
 /**
+ * The port to Redis of every store that is kept there: one command, or one Lua script, about one key.
+ *
+ * @since 0.1.0
+ */
+export * as Redis from "./Redis.js"
+
+/**
  * Gives every request an identifier: a service for handlers, a response header,
  * an annotation of every log line, an attribute of the current span, and a header
  * of the requests that your server sends on.

@@ -1,6 +1,7 @@
 /** Sessions in the memory of one process. */
 import * as Effect from "effect/Effect"
 import type { Entry, Outcome, Service, Stored, Touch } from "../SessionStore.js"
+import * as rules from "./sessionRules.js"
 
 export const make = (capacity: number): Service => {
   const sessions = makeSessions(capacity)
@@ -56,10 +57,10 @@ const makeSessions = (capacity: number) => {
     remove(id, entry)
     return undefined
   }
-  const seen = (id: string, version: number, now: number): Stored | Exclude<Outcome, "saved"> => {
+  const seen = (id: string, version: number, now: number): Stored | "missing" | "conflict" => {
     const entry = live(id, now)
     if (entry === undefined) return "missing"
-    return entry.superseded || entry.version !== version ? "conflict" : entry
+    return rules.isOpen(entry, version) ? entry : "conflict"
   }
   const ownedBy = (owner: string, now: number) =>
     Array.from(owners.get(owner) ?? []).flatMap((id) => {
@@ -71,28 +72,25 @@ const makeSessions = (capacity: number) => {
     load: (id: string, now: number, touch: Touch | undefined) => {
       const entry = live(id, now)
       if (entry === undefined) return undefined
-      const due = touch !== undefined && !entry.superseded && now - entry.touchedAt >= touch.every
-      const used = due
-        ? { ...entry, touchedAt: now, expiresAt: Math.min(now + touch.idle, entry.endsAt) }
-        : entry
+      const used = rules.used(entry, now, touch)
       sessions.set(id, used)
       return used
     },
     create: (id: string, entry: Entry, now: number) => {
       if (live(id, now) !== undefined) return false
-      put(id, stored(entry))
+      put(id, rules.created(entry))
       sessions.shrink(now)
       return true
     },
     save: (
       id: string,
       version: number,
-      { expiresAt, payload, touchedAt }: Pick<Entry, "payload" | "touchedAt" | "expiresAt">,
+      changes: Pick<Entry, "payload" | "touchedAt" | "expiresAt">,
       now: number
     ): Outcome => {
       const entry = seen(id, version, now)
       if (typeof entry === "string") return entry
-      put(id, { ...entry, payload, touchedAt, expiresAt, version: version + 1 })
+      put(id, rules.saved(entry, changes))
       return "saved"
     },
     rotate: (
@@ -104,10 +102,10 @@ const makeSessions = (capacity: number) => {
       if (typeof entry === "string") return entry
       if (live(to.id, now) !== undefined) return "conflict"
       if (until > now) {
-        put(from.id, { ...entry, expiresAt: Math.min(until, entry.expiresAt), superseded: true })
+        put(from.id, rules.superseded(entry, until))
         successors.set(from.id, to.id)
       } else remove(from.id, entry)
-      put(to.id, stored(to.entry))
+      put(to.id, rules.created(to.entry))
       sessions.shrink(now)
       return "saved"
     },
@@ -133,12 +131,8 @@ const makeSessions = (capacity: number) => {
   }
 }
 
-const stored = (
-  { createdAt, endsAt, expiresAt, owner, payload, touchedAt }: Entry
-): Stored => ({ payload, owner, createdAt, touchedAt, expiresAt, endsAt, version: 1, superseded: false })
-
 const makeEpochs = (capacity: number) => {
-  const epochs = lru<{ readonly number: number; readonly expiresAt: number }>(capacity, () => {})
+  const epochs = lru<rules.Epoch>(capacity, () => {})
   const current = (owner: string, now: number) => {
     const epoch = epochs.peek(owner)
     if (epoch === undefined || epoch.expiresAt > now) return epoch
@@ -153,11 +147,10 @@ const makeEpochs = (capacity: number) => {
       return epoch.number
     },
     advance: (owner: string, { expiresAt, now }: { readonly now: number; readonly expiresAt: number }) => {
-      const epoch = current(owner, now)
-      const number = (epoch?.number ?? 0) + 1
-      epochs.set(owner, { number, expiresAt: Math.max(expiresAt, epoch?.expiresAt ?? 0) })
+      const epoch = rules.advanced(current(owner, now), expiresAt)
+      epochs.set(owner, epoch)
       epochs.shrink(now)
-      return number
+      return epoch.number
     }
   }
 }

@@ -2,39 +2,49 @@
  * What every `SessionStore` owes, case by case.
  *
  * Each case has identifiers and owners of its own, so the store may be shared. Its times are those that the callers give,
- * far in the future, where no cleaning by the time of day comes upon them, and never less than a minute apart.
+ * far in the future, where no cleaning by the time of day comes upon them; what is read again has a minute left at least,
+ * since an engine may count that by a clock of its own.
  */
-import { assert, layer as describeLayer } from "@effect/vitest"
-import { Array as Arr, Effect, Exit, type Layer } from "effect"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Array as Arr, Effect, Exit, type Layer, ManagedRuntime } from "effect"
 import { SessionStore } from "effect-middleware"
 import { randomBytes } from "node:crypto"
 
 export interface Options {
   /** Cases that this store is known not to keep. They have to fail, so that the page that says so stays true. */
   readonly except?: ReadonlyArray<Case>
+  /** These cases alone. */
+  readonly only?: ReadonlyArray<Case>
+  /** How many write to one session at the same time, in the case that is about that. Default: 200. */
+  readonly writers?: number
   /** How long a case may take, in milliseconds. Default: 60,000. */
   readonly timeout?: number
 }
 
-export const suite = <E>(name: string, layer: Layer.Layer<SessionStore.SessionStore, E>, options: Options = {}) =>
-  describeLayer(layer, { excludeTestServices: true, timeout: 60_000 })(name, (it) => {
+export const suite = <E>(
+  name: string,
+  layer: Layer.Layer<SessionStore.SessionStore, E>,
+  { except = [], only, timeout = 60_000, writers = 200 }: Options = {}
+) =>
+  describe(name, () => {
+    const runtime = ManagedRuntime.make(layer)
+    beforeAll(async () => void await runtime.runtime(), timeout)
+    afterAll(() => runtime.dispose(), timeout)
     for (const [title, test] of Object.entries(cases)) {
-      const run = Effect.flatMap(SessionStore.SessionStore, test)
-      if (options.except?.some((excepted) => excepted === title)) {
-        it.effect(
-          `does not keep: ${title}`,
-          () => Effect.map(Effect.exit(run), (exit) => assert.isTrue(Exit.isFailure(exit), "it keeps it after all")),
-          {
-            timeout: options.timeout ?? 60_000
-          }
-        )
-      } else it.effect(title, () => run, { timeout: options.timeout ?? 60_000 })
+      const is = (other: string) => other === title
+      if (only !== undefined && !only.some(is)) continue
+      const run = Effect.flatMap(SessionStore.SessionStore, (store) => test(store, writers))
+      if (except.some(is)) {
+        it(`does not keep: ${title}`, async () => {
+          assert.isTrue(Exit.isFailure(await runtime.runPromiseExit(run)), "it keeps it after all")
+        }, timeout)
+      } else it(title, () => runtime.runPromise(run), timeout)
     }
   })
 
 export type Case = keyof typeof cases
 
-type Test = (store: SessionStore.Service) => Effect.Effect<void, SessionStore.SessionUnavailable>
+type Test = (store: SessionStore.Service, writers: number) => Effect.Effect<void, SessionStore.SessionUnavailable>
 
 const minute = 60_000
 const start = 4_000_000_000_000
@@ -378,7 +388,7 @@ const cases = {
       assert.deepStrictEqual(yield* store.list(owner, start), [])
     }),
 
-  "two hundred that load, save and try again count to two hundred": (store) =>
+  "as many as load, save and try again are counted": (store, writers) =>
     Effect.gen(function*() {
       const id = newId()
       yield* store.create(id, entryOf({ payload: "0" }), start)
@@ -390,8 +400,8 @@ const cases = {
           assert.notStrictEqual(outcome, "missing")
         }
       })
-      yield* atOnce(Arr.range(1, 200), () => increment)
-      assert.deepInclude(yield* store.load(id, { now: start }), { payload: "200", version: 201 })
+      yield* atOnce(Arr.range(1, writers), () => increment)
+      assert.deepInclude(yield* store.load(id, { now: start }), { payload: `${writers}`, version: writers + 1 })
     }),
 
   // --- rotated -------------------------------------------------------------------------------------------------------
@@ -649,10 +659,11 @@ const cases = {
         yield* store.load(id, { now, touch })
       }
       // the index of an owner is written again as others come
-      yield* store.create(newId(), entryOf({ owner, expiresAt: entry.endsAt - 1 }), entry.endsAt - 2)
-      assert.deepInclude(idsOf(yield* store.list(owner, entry.endsAt - 1)), id)
-      assert.strictEqual(yield* store.destroyAll(owner, { now: entry.endsAt - 1 }), 1)
-      assert.isUndefined(yield* store.load(id, { now: entry.endsAt - 1 }))
+      const now = entry.endsAt - minute
+      yield* store.create(newId(), entryOf({ owner, expiresAt: now }), now - minute)
+      assert.deepStrictEqual(idsOf(yield* store.list(owner, now)), [id])
+      assert.strictEqual(yield* store.destroyAll(owner, { now }), 1)
+      assert.isUndefined(yield* store.load(id, { now }))
     }),
 
   "destroys all of an owner but one, and counts what was listed": (store) =>
@@ -697,11 +708,11 @@ const cases = {
       for (const { id, owner } of owners) yield* store.create(id, entryOf({ owner }), start)
       for (const [i, { id, owner }] of owners.entries()) {
         assert.deepStrictEqual(yield* store.list(owner, start), [{ ...storedOf(entryOf({ owner })), id }], owner)
-        for (let n = 0; n <= i; n++) {
+        for (let n = 0; n < i % 4; n++) {
           yield* store.advanceEpoch(owner, { now: start, expiresAt: start + 20 * minute })
         }
       }
-      for (const [i, { owner }] of owners.entries()) assert.strictEqual(yield* store.epoch(owner, start), i + 1, owner)
+      for (const [i, { owner }] of owners.entries()) assert.strictEqual(yield* store.epoch(owner, start), i % 4, owner)
       for (const { id, owner } of owners) {
         assert.strictEqual(yield* store.destroyAll(owner, { now: start }), 1, owner)
         assert.isUndefined(yield* store.load(id, { now: start }))
@@ -794,7 +805,7 @@ const cases = {
       const owner = newOwner()
       const expiresAt = start + 20 * minute
       yield* store.advanceEpoch(owner, { now: start, expiresAt })
-      assert.strictEqual(yield* store.advanceEpoch(owner, { now: expiresAt - 1, expiresAt }), 2)
+      assert.strictEqual(yield* store.advanceEpoch(owner, { now: expiresAt - minute, expiresAt }), 2)
       assert.strictEqual(yield* store.epoch(owner, expiresAt - 1), 2)
       assert.strictEqual(yield* store.epoch(owner, expiresAt), 0)
       assert.strictEqual(yield* store.advanceEpoch(owner, { now: expiresAt, expiresAt: expiresAt + minute }), 1)
