@@ -92,11 +92,13 @@ const withTestClock = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 
 // a machine that is busy is no reason to give up where time is not what is tested
 const patient = { queryTimeout: "30 seconds", cleanup: false } as const
+const unhurried = { timeout: 240_000 }
 
 describePostgres("PostgreSQL", () => {
   suite(
     "keeps the contract",
-    storeOf(patient).pipe(Layer.provide(postgresClient()), Layer.provide(Postgres.layer()))
+    storeOf(patient).pipe(Layer.provide(postgresClient()), Layer.provide(Postgres.layer())),
+    unhurried
   )
 
   layer(Layer.provideMerge(postgresClient(), Postgres.layer()), { excludeTestServices: true, timeout: 30_000 })(
@@ -290,7 +292,7 @@ describePostgres("PostgreSQL", () => {
 })
 
 describeSqlite("SQLite", () => {
-  suite("keeps the contract", storeOf(patient).pipe(Layer.provide(sqliteClient())))
+  suite("keeps the contract", storeOf(patient).pipe(Layer.provide(sqliteClient())), unhurried)
 
   layer(sqliteClient(), { excludeTestServices: true })((it) => {
     common(it, "sqlite")
