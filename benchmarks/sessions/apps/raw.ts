@@ -45,7 +45,7 @@ interface Form {
 }
 
 const mac = (text: string) => Crypto.createHmac("sha256", key).update(text).digest("base64url")
-const signed: Form = {
+export const signed: Form = {
   read: (cookie) => {
     const dot = cookie.lastIndexOf(".")
     const [given, expected] = [Buffer.from(cookie.slice(dot + 1)), Buffer.from(mac(cookie.slice(0, dot)))]
@@ -59,7 +59,7 @@ const signed: Form = {
 }
 
 const tag = { authTagLength: 16 }
-const encrypted: Form = {
+export const encrypted: Form = {
   read: (cookie) => {
     const bytes = Buffer.from(cookie, "base64url")
     if (bytes.length < 28) return undefined
