@@ -21,7 +21,7 @@ import { SessionStore, SessionUnavailable } from "../SessionStore.js"
 import type { CookieVariant } from "./cookie.js"
 import { cookieLimit, mostChunks, readChunks, readCookie, splitChunks } from "./cookie.js"
 import { SessionConflict, SessionSent, SessionTooLarge, type WriteError } from "./sessionErrors.js"
-import type { Content } from "./sessionPayload.js"
+import type { Content, Portable } from "./sessionPayload.js"
 import { expiryOf, parse, parsePortable, print, printPortable } from "./sessionPayload.js"
 import { isOpened } from "./upgrade.js"
 
@@ -489,6 +489,38 @@ export interface Seal {
   readonly read: (text: string) => Keyring.Opened | undefined
 }
 
+/** What a cookie held. A handler that only reads it needs neither its hash nor its text. */
+class Found<A> implements Base<A> {
+  readonly version = 0
+  readonly superseded = false
+  readonly identifier: string
+  readonly createdAt: number
+  readonly touchedAt: number
+  readonly endsAt: number
+  readonly principal: string | undefined
+  readonly epoch: number
+
+  constructor(
+    private readonly spec: Spec<A>,
+    private readonly found: Portable,
+    readonly state: State<A>,
+    readonly expiresAt: number
+  ) {
+    this.identifier = found.id
+    this.createdAt = found.createdAt
+    this.touchedAt = found.touchedAt
+    this.endsAt = found.createdAt + spec.lifetimes.absolute
+    this.principal = found.principal
+    this.epoch = found.epoch
+  }
+  get id() {
+    return hashOf(this.spec.id, this.identifier)
+  }
+  get payload() {
+    return print(this.found)
+  }
+}
+
 export class CookieHandle<A> extends Handle<A> {
   /** By a key that is going. */
   private stale = false
@@ -522,17 +554,7 @@ export class CookieHandle<A> extends Handle<A> {
     const state = spec.codec.decode(found)
     if (state === undefined) return this.undecodable()
     this.stale = opened.stale
-    return this.inEpoch({
-      ...found,
-      id: hashOf(spec.id, found.id),
-      identifier: found.id,
-      payload: print(found),
-      version: 0,
-      superseded: false,
-      expiresAt,
-      endsAt: found.createdAt + spec.lifetimes.absolute,
-      state
-    })
+    return this.inEpoch(new Found(spec, found, state, expiresAt))
   }
 
   protected end() {
@@ -562,7 +584,7 @@ export class CookieHandle<A> extends Handle<A> {
     const { createdAt, epoch, principal } = this.whose(base)
     const kept = rotation === undefined ? base.identifier : undefined
     const id = kept ?? (this.identifier ??= this.makeIdentifier())
-    return printPortable({ ...spec.codec.encode(state, epoch), id, createdAt, touchedAt: this.now, principal })
+    return printPortable({ id, createdAt, touchedAt: this.now, principal, ...spec.codec.encode(state, epoch) })
   }
 
   /** It goes with the response. */
@@ -574,7 +596,7 @@ export class CookieHandle<A> extends Handle<A> {
     if (changed && (this.adrift !== undefined || this.isUpgraded)) {
       return this.log("Error", "What was written to a session is lost: no response can carry it", this.adrift)
     }
-    const wears = base?.id !== undefined && (this.touching || this.stale || base.touchedAt + spec.every <= now)
+    const wears = base?.identifier !== undefined && (this.touching || this.stale || base.touchedAt + spec.every <= now)
     if (base === undefined || !(changed || wears) || this.isUpgraded) {
       return this.cleared
         ? this.clear(draft)

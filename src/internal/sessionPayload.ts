@@ -45,8 +45,8 @@ export const printPortable = (content: Portable): string => {
 const jsonOf = ({ data, epoch, flashes, version }: Content): Json => ({
   v: version,
   d: data,
-  ...(flashes.length === 0 ? {} : { f: flashes.map(({ kind, text }) => [kind, text]) }),
-  ...(epoch === 0 ? {} : { e: epoch })
+  f: flashes.length === 0 ? undefined : flashes.map(({ kind, text }) => [kind, text]),
+  e: epoch === 0 ? undefined : epoch
 })
 
 /** `undefined` for what `print` did not write. */
@@ -58,7 +58,8 @@ export const parsePortable = (text: string): Portable | undefined => {
   if (content === undefined || json === undefined) return undefined
   const { c, i, p, t } = json
   if (typeof i !== "string" || !isTime(c) || !isTime(t) || (p !== undefined && typeof p !== "string")) return undefined
-  return { ...content, id: i, createdAt: c, touchedAt: t, principal: p }
+  // spread last: Node 20 takes microseconds to add members to a copy
+  return { id: i, createdAt: c, touchedAt: t, principal: p, ...content }
 }
 
 const parseJson = (text: string): Json | undefined => {
