@@ -192,8 +192,8 @@ const cases = {
         assert.isTrue(yield* store.create(id, entry, expiresAt))
         assert.deepStrictEqual(yield* store.load(id, { now: expiresAt }), storedOf(entry))
         assert.strictEqual(yield* store.save(id, 1, changesOf("saved", expiresAt), expiresAt), "saved")
-        assert.deepStrictEqual(yield* store.list(before, expiresAt), [])
         assert.strictEqual(yield* store.destroyAll(before, { now: expiresAt }), 0)
+        assert.deepStrictEqual(yield* store.list(before, expiresAt), [])
         assert.strictEqual(yield* store.destroyAll(after, { now: expiresAt }), 1)
       }
     }),
