@@ -11,6 +11,9 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     benchmark: { include: ["benchmarks/**/*.bench.ts"] },
     pool: "forks",
+    // a machine that is busy is slow, and no test measures time
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
     allowOnly: false
   }
 })
