@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 // "effect-middleware" resolves to src, not dist. Naming a condition replaces the defaults, so those that Node knows are named
@@ -11,6 +12,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     benchmark: { include: ["benchmarks/**/*.bench.ts"] },
     pool: "forks",
+    // Vitest leaves a core to itself, which on two is half of the time
+    poolOptions: { forks: { maxForks: Math.max(2, availableParallelism() - 1) } },
     // a machine that is busy is slow, and no test measures time
     testTimeout: 30_000,
     hookTimeout: 60_000,
