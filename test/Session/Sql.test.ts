@@ -170,6 +170,23 @@ describePostgres("PostgreSQL", () => {
             ])
           })))
 
+      it.effect("cancels nothing that it has given up on", () =>
+        withStore({ table: "locked", queryTimeout: "200 millis", cleanup: false }, (store) =>
+          Effect.gen(function*() {
+            const sql = yield* SqlClient.SqlClient
+            yield* insist(store.create("a", entryOf(), start))
+            yield* sql.withTransaction(Effect.gen(function*() {
+              yield* sql`SELECT 1 FROM locked FOR UPDATE`
+              assert.match(refused(yield* Effect.exit(store.save("a", 1, changes, start))), /^save: .*timed out/)
+              // the answer to this comes after a cancellation would have been sent
+              yield* sql`SELECT pg_sleep(0.2)`
+            }))
+            const [row] = yield* sql<{ payload: string }>`SELECT payload FROM locked`.pipe(
+              Effect.repeat({ until: ([row]) => row?.payload === "saved", times: 1_000 })
+            )
+            assert.strictEqual(row?.payload, "saved")
+          })))
+
       it.effect("has the answer in time when no connection is free, and waits no longer than that", () =>
         Effect.scoped(Effect.gen(function*() {
           const sql = yield* SqlClient.SqlClient
@@ -628,6 +645,16 @@ function common(it: Vitest.MethodsNonLive<SqlClient.SqlClient, true>, dialect: "
             assert.deepStrictEqual(logs, [])
           }))
     ))
+
+  if (dialect === "pg") {
+    it.effect("cleanup leaves to another what that is at", () =>
+      cleaning("held", { every: "1 minute" }, ({ left, sql }) =>
+        sql.withTransaction(Effect.gen(function*() {
+          yield* sql`SELECT 1 FROM held WHERE id = '3' FOR UPDATE`
+          yield* TestClock.adjust("1 minute")
+          yield* until(left, [2, 1])
+        }))))
+  }
 
   it.effect("cleanup ends with the layer", () =>
     Effect.gen(function*() {
