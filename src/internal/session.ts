@@ -21,7 +21,7 @@ import { SessionStore, SessionUnavailable } from "../SessionStore.js"
 import type { CookieVariant } from "./cookie.js"
 import { cookieLimit, mostChunks, readChunks, readCookie, splitChunks } from "./cookie.js"
 import { SessionConflict, SessionSent, SessionTooLarge, type WriteError } from "./sessionErrors.js"
-import type { Content, Portable } from "./sessionPayload.js"
+import type { Content, Lifetimes, Portable } from "./sessionPayload.js"
 import { expiryOf, parse, parsePortable, print, printPortable } from "./sessionPayload.js"
 import { isOpened } from "./upgrade.js"
 
@@ -103,7 +103,7 @@ export interface Spec<A> {
   readonly id: string
   readonly codec: Codec<A>
   /** In milliseconds, as all times are. */
-  readonly lifetimes: { readonly idle: number; readonly absolute: number }
+  readonly lifetimes: Lifetimes
   readonly every: number
   /** `undefined`: until the browser is closed. */
   readonly maxAge: number | undefined

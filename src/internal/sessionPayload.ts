@@ -1,10 +1,5 @@
 /** What is kept of a session as text, and how long it is good for. */
-
-/** A message for the next page that is shown. */
-export interface Flash {
-  readonly kind: string
-  readonly text: string
-}
+import type { Flash } from "../Session.js"
 
 export interface Content {
   /** Of the schema that `data` is encoded by. */
