@@ -9,6 +9,7 @@ export const optionalPeers = [
   "@effect/experimental",
   "@effect/platform-node",
   "@effect/sql",
+  "@node-rs/argon2",
   "ioredis",
   "jose",
   "redis"

@@ -131,6 +131,8 @@ export interface Service<in out A> {
   readonly id: Effect.Effect<Option.Option<string>, SessionUnavailable>
   /** Whose it is. */
   readonly principal: Effect.Effect<Option.Option<string>, SessionUnavailable>
+  /** When it was made or, later, given a principal: since then its absolute lifetime runs. None for a new one. */
+  readonly createdAt: Effect.Effect<Option.Option<DateTime.Utc>, SessionUnavailable>
   /** When it ends if it is not used again. None for a new one. */
   readonly expiresAt: Effect.Effect<Option.Option<DateTime.Utc>, SessionUnavailable>
   /** Whether the request came without a session that is good. */

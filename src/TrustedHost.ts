@@ -29,6 +29,7 @@ import {
   targetAuthority,
   toAscii
 } from "./internal/authority.js"
+import { countFields } from "./internal/fields.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 
@@ -213,27 +214,14 @@ type AnyExchange = Middleware.Exchange<Client>
 const headerFacts = ({ request: { headers, source, url } }: AnyExchange): Facts => ({
   host: headers.host ?? headers[":authority"],
   target: url,
-  hostCount: countHosts(source)
+  hostCount: countFields(source, "host")
 })
 
 const clientFacts = (exchange: AnyExchange): Facts => ({
   host: exchange.get(Client).host,
   target: originForm(exchange.request.url),
-  hostCount: countHosts(exchange.request.source)
+  hostCount: countFields(exchange.request.source, "host")
 })
-
-/** Node keeps the first of several `Host` headers and drops the others; all of them are among the raw ones. */
-const countHosts = (source: unknown): number => {
-  if (typeof source !== "object" || source === null || !("rawHeaders" in source) || !Array.isArray(source.rawHeaders)) {
-    return 1
-  }
-  let count = 0
-  for (let i = 0; i < source.rawHeaders.length; i += 2) {
-    const name: unknown = source.rawHeaders[i]
-    if (typeof name === "string" && name.length === 4 && name.toLowerCase() === "host") count++
-  }
-  return count
-}
 
 interface Pattern extends Authority {
   readonly wildcard: boolean

@@ -7,6 +7,20 @@
 export * as AccessLog from "./AccessLog.js"
 
 /**
+ * Authentication: who has sent a request, by backends that are Layers, as a service of your own type.
+ *
+ * @since 0.1.0
+ */
+export * as Authentication from "./Authentication.js"
+
+/**
+ * Authorization: what a principal may do, by scope, role, permission or a rule of your own.
+ *
+ * @since 0.1.0
+ */
+export * as Authorization from "./Authorization.js"
+
+/**
  * Says which other origins may read the responses, and answers the preflights of browsers.
  *
  * @since 0.1.0

@@ -195,3 +195,16 @@ const printDirective = (name: string, argument: Argument): string =>
     : typeof argument === "number"
     ? `${name}=${argument}`
     : `${name}="${Array.from(argument.values()).join(", ")}"`
+
+/** Node keeps the first of several such fields and drops the others; all of them are among the raw ones. */
+export const countFields = (source: unknown, name: string): number => {
+  if (typeof source !== "object" || source === null || !("rawHeaders" in source) || !Array.isArray(source.rawHeaders)) {
+    return 1
+  }
+  let count = 0
+  for (let i = 0; i < source.rawHeaders.length; i += 2) {
+    const raw: unknown = source.rawHeaders[i]
+    if (typeof raw === "string" && raw.length === name.length && raw.toLowerCase() === name) count++
+  }
+  return count
+}

@@ -251,6 +251,12 @@ export abstract class Handle<A> implements Service<A> {
   get principal() {
     return Effect.map(this.load, ({ base }) => Option.fromNullable(this.whose(base).principal))
   }
+  get createdAt() {
+    return Effect.map(
+      this.load,
+      ({ base }) => base.id === undefined ? Option.none() : Option.some(DateTime.unsafeMake(this.whose(base).createdAt))
+    )
+  }
   get expiresAt() {
     return Effect.map(
       this.load,
@@ -283,6 +289,11 @@ export abstract class Handle<A> implements Service<A> {
         ({ count, epoch }) => Effect.as(this.spec.epochs ? this.turn(base, { principal, epoch }) : Effect.void, count)
       )
     })
+  }
+
+  /** Whether there is a cookie of its, good or bad. */
+  get isPresented(): boolean {
+    return readCookie(this.header, this.cookie.name) !== undefined
   }
 
   /** On the way out, once. */
