@@ -1,7 +1,7 @@
-import { type HttpApp, HttpServerResponse } from "@effect/platform"
+import { type HttpApp, HttpServer, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Option, Redacted } from "effect"
-import { Authentication, Stack } from "effect-middleware"
+import { Authentication } from "effect-middleware"
 import { type Init, listen, nodeServer, request, type Send } from "./utils/TestApp.js"
 
 interface User {
@@ -60,11 +60,11 @@ const encoded = (text: string) => `Basic ${Buffer.from(text).toString("base64")}
 const serve = <R>(app: HttpApp.Default<unknown, R>) =>
   Effect.flatMap(Effect.context<R>(), (context) =>
     Effect.map(
-      listen(Stack.serve(Effect.provide(app, context), Stack.make())),
+      listen(HttpServer.serve(Effect.provide(app, context))),
       (port): Send => (init) => request(port, init)
     ))
-const withBackend = <A, E>(
-  effect: Effect.Effect<A, E, Authentication.BackendOf<CurrentUser>>,
+const withBackend = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
   backend: Authentication.Backend<User>
 ) => Effect.provide(effect, CurrentUser.layer(backend))
 
