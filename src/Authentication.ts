@@ -896,14 +896,14 @@ export interface AuthenticationClass<in out Self, Id extends string, in out User
 
   /**
    * Refuses a request without any credential, good or bad: a cheap guard for a whole app, before its router. `exempt` has
-   * the patterns of public paths, as `Middleware.exceptRoutes` takes them.
+   * the patterns of public paths, as `Middleware.exceptRoutes` takes them. Default: none is public.
    */
   readonly presented: <
     const Name extends string = `${Id}/presented`,
     OnError extends ErrorHandler | undefined = undefined,
     L extends Login | undefined = undefined
   >(
-    options: Options<Name, OnError, L> & { readonly exempt: ReadonlyArray<string> }
+    options?: Options<Name, OnError, L> & { readonly exempt?: ReadonlyArray<string> | undefined }
   ) => Middleware.Middleware<
     never,
     Fails<OnError>,
@@ -1063,7 +1063,7 @@ export const Tag = <const Id extends string, const Requires extends ReadonlyArra
     Option: tags.option,
     required: (options: Options = {}) => authenticating(tags, options.name ?? id, "required", options),
     optional: (options: Options = {}) => authenticating(tags, options.name ?? `${id}/Option`, "optional", options),
-    presented: (options: Options & { readonly exempt: ReadonlyArray<string> }) => presented(tags, options),
+    presented: (options: PresentedOptions = {}) => presented(tags, options),
     requires: (
       requirement: Authorization.Requirement<User, unknown, unknown>,
       options: RequiresOptions = {}
@@ -1186,9 +1186,11 @@ const note = (exchange: AnyExchange, { expiresAt, method, subject }: Principal<u
   fields.value.set("authentication.method", method)
 }
 
-const presented = <User>(tags: Tags<User>, options: Options & { readonly exempt: ReadonlyArray<string> }) => {
+type PresentedOptions = Options & { readonly exempt?: ReadonlyArray<string> | undefined }
+
+const presented = <User>(tags: Tags<User>, options: PresentedOptions) => {
   const name = options.name ?? `${tags.id}/presented`
-  const isExempt = compileExemption(options.exempt)
+  const isExempt = options.exempt === undefined ? () => false : compileExemption(options.exempt)
   const refusals = refusalsOf(options)
   return fromPhases(name, [{
     name,

@@ -17,7 +17,6 @@ import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -189,14 +188,15 @@ const remembering = <R>(
   }
   const asked = new Map<string, Deferred.Deferred<Token | undefined, IntrospectionFailed>>()
   return (token: string): Effect.Effect<Token | undefined, IntrospectionFailed, R> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Deferred.make<Token | undefined, IntrospectionFailed>()), (
+      [now, answered]
+    ) => {
       const key = Authentication.hashApiKey(token)
       const found = known.get(key)
       if (found !== undefined && found.until > now) return Effect.succeed(found.answer)
       known.delete(key)
       const running = asked.get(key)
       if (running !== undefined) return Deferred.await(running)
-      const answered = Deferred.unsafeMake<Token | undefined, IntrospectionFailed>(FiberId.none)
       asked.set(key, answered)
       // by itself: the client that was first may leave before the others have their answer
       return Effect.zipRight(
