@@ -794,11 +794,11 @@ export interface Login<Ring extends Keyring.Service | undefined = Keyring.Servic
  */
 export interface Options<
   Name extends string = string,
-  OnError extends ErrorHandler | undefined = ErrorHandler | undefined,
+  Answer extends HttpServerResponse.HttpServerResponse = HttpServerResponse.HttpServerResponse,
   L extends Login | undefined = Login | undefined
 > {
   /** Answers in the place of the failure, which then is none. Default: it fails. */
-  readonly onError?: OnError | undefined
+  readonly onError?: ErrorHandler<Answer> | undefined
   /** Sends the navigations of a browser to a page, by 303. Default: a 401, as for all others. */
   readonly login?: L | undefined
   /** In the stack. */
@@ -809,10 +809,9 @@ export interface Options<
  * @since 0.1.0
  * @category options
  */
-export type ErrorHandler = (
-  error: AuthenticationError,
-  request: HttpServerRequest.HttpServerRequest
-) => HttpServerResponse.HttpServerResponse
+export type ErrorHandler<
+  out Answer extends HttpServerResponse.HttpServerResponse = HttpServerResponse.HttpServerResponse
+> = (error: AuthenticationError, request: HttpServerRequest.HttpServerRequest) => Answer
 
 /**
  * @since 0.1.0
@@ -820,17 +819,17 @@ export type ErrorHandler = (
  */
 export interface RequiresOptions<
   Name extends string = string,
-  OnError extends ErrorHandler | undefined = ErrorHandler | undefined,
+  Answer extends HttpServerResponse.HttpServerResponse = HttpServerResponse.HttpServerResponse,
   L extends Login | undefined = Login | undefined,
   Hide extends boolean = boolean
-> extends Options<Name, OnError, L> {
+> extends Options<Name, Answer, L> {
   /** Answers who is not permitted as if there was nothing, by the 404 of an unknown route. Default: `false`, 403. */
   readonly hide?: Hide | undefined
   /** Sends the navigations of a browser that are not permitted to this path, by 303. Default: a 403. */
   readonly redirect?: string | undefined
 }
 
-type Fails<OnError> = [OnError] extends [undefined] ? AuthenticationError : never
+type Fails<Answer> = [Answer] extends [never] ? AuthenticationError : never
 type NotAllowed<Hide> =
   | (true extends Hide ? HttpServerError.RouteNotFound : never)
   | (false extends Hide ? Authorization.NotPermitted : never)
@@ -865,13 +864,13 @@ export interface AuthenticationClass<in out Self, Id extends string, in out User
   /** Provides the principal, and refuses a request without one. */
   readonly required: <
     const Name extends string = Id,
-    OnError extends ErrorHandler | undefined = undefined,
+    Answer extends HttpServerResponse.HttpServerResponse = never,
     L extends Login | undefined = undefined
   >(
-    options?: Options<Name, OnError, L>
+    options?: Options<Name, Answer, L>
   ) => Middleware.Middleware<
     Self,
-    Fails<OnError>,
+    Fails<Answer>,
     BackendOf<Self> | Requires | Signs<L>,
     never,
     Name,
@@ -881,13 +880,13 @@ export interface AuthenticationClass<in out Self, Id extends string, in out User
   /** Provides the principal or none. A credential that is not good is refused: it is there, and wrong. */
   readonly optional: <
     const Name extends string = `${Id}/Option`,
-    OnError extends ErrorHandler | undefined = undefined,
+    Answer extends HttpServerResponse.HttpServerResponse = never,
     L extends Login | undefined = undefined
   >(
-    options?: Options<Name, OnError, L>
+    options?: Options<Name, Answer, L>
   ) => Middleware.Middleware<
     OptionOf<Self>,
-    Fails<OnError>,
+    Fails<Answer>,
     BackendOf<Self> | Requires | Signs<L>,
     never,
     Name,
@@ -900,13 +899,13 @@ export interface AuthenticationClass<in out Self, Id extends string, in out User
    */
   readonly presented: <
     const Name extends string = `${Id}/presented`,
-    OnError extends ErrorHandler | undefined = undefined,
+    Answer extends HttpServerResponse.HttpServerResponse = never,
     L extends Login | undefined = undefined
   >(
-    options?: Options<Name, OnError, L> & { readonly exempt?: ReadonlyArray<string> | undefined }
+    options?: Options<Name, Answer, L> & { readonly exempt?: ReadonlyArray<string> | undefined }
   ) => Middleware.Middleware<
     never,
-    Fails<OnError>,
+    Fails<Answer>,
     BackendOf<Self> | Requires | Signs<L>,
     never,
     Name,
@@ -921,15 +920,15 @@ export interface AuthenticationClass<in out Self, Id extends string, in out User
     E = never,
     R = never,
     const Name extends string = `${Id}/requires`,
-    OnError extends ErrorHandler | undefined = undefined,
+    Answer extends HttpServerResponse.HttpServerResponse = never,
     L extends Login | undefined = undefined,
     const Hide extends boolean = false
   >(
     requirement: Authorization.Requirement<User, E, R>,
-    options?: RequiresOptions<Name, OnError, L, Hide>
+    options?: RequiresOptions<Name, Answer, L, Hide>
   ) => Middleware.Middleware<
     Self | AccessOf<Self>,
-    Fails<OnError> | NotAllowed<Hide> | E,
+    Fails<Answer> | NotAllowed<Hide> | E,
     BackendOf<Self> | Requires | Signs<L> | Exclude<R, HttpServerRequest.HttpServerRequest>,
     never,
     Name,

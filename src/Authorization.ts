@@ -126,6 +126,8 @@ export interface Requirements<in User = unknown, out E = never, out R = never> {
   readonly any?: ReadonlyArray<Requirement<User, E, R>> | undefined
   /** Not this rule. */
   readonly not?: Requirement<User, E, R> | undefined
+  /** A rule is none: what it decides about has to fit. */
+  readonly decide?: undefined
 }
 
 /**
@@ -311,8 +313,7 @@ export const make = <User = unknown, E = never, R = never>(
 
 const authenticated: Rule = rule("authenticated", () => true)
 
-const isRule = <User, E, R>(requirement: Requirement<User, E, R>): requirement is Rule<User, E, R> =>
-  "decide" in requirement
+const isRule = <User, E, R>(requirement: Requirement<User, E, R>): requirement is Rule<User, E, R> => requirement.decide !== undefined
 
 /**
  * Annotates an endpoint of an `HttpApi`: OpenAPI lists the scopes with each of its security schemes.

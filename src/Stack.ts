@@ -448,15 +448,11 @@ export const httpApiMiddleware: {
     middleware: Middleware<NoInfer<P>, NoInfer<F>, R, H, string, PhaseMembers>,
     options?: BridgeOptions<Tags>
   ): Layer.Layer<I, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>>
-  <I, S, F, R, H, P = never, const Tags extends ReadonlyArray<AnyTag> = []>(
-    tag: Context.Tag<I, S> & {
-      readonly security: { readonly [scheme: string]: HttpApiSecurity.HttpApiSecurity }
-      readonly failure: { readonly Type: F }
-      readonly provides?: { readonly key: string; readonly Identifier: P } | undefined
-    },
-    middleware: Middleware<NoInfer<P>, NoInfer<F>, R, H, string, PhaseMembers>,
+  <Tag extends SecurityTag, R, H, const Tags extends ReadonlyArray<AnyTag> = []>(
+    tag: Tag,
+    middleware: Middleware<Provided<Tag>, Tag["failure"]["Type"], R, H, string, PhaseMembers>,
     options?: BridgeOptions<Tags>
-  ): Layer.Layer<I, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>>
+  ): Layer.Layer<Tag["Identifier"], never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>>
 } = (
   tag: AnyTag & {
     readonly provides?: { readonly key: string } | undefined
@@ -472,6 +468,19 @@ export const httpApiMiddleware: {
     })
     // the overloads say what the phases give to which tag
   ) as never
+
+/**
+ * An `HttpApiMiddleware.Tag` with `security`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SecurityTag extends AnyTag {
+  readonly security: { readonly [scheme: string]: HttpApiSecurity.HttpApiSecurity }
+  readonly failure: { readonly Type: unknown }
+  readonly provides?: AnyTag | undefined
+}
+type Provided<Tag extends SecurityTag> = Tag["provides"] extends AnyTag ? Tag["provides"]["Identifier"] : never
 
 /**
  * Platform reads the credentials of each scheme in a way of its own, which is not looked at; it tries one after the other,
