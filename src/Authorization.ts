@@ -313,7 +313,8 @@ export const make = <User = unknown, E = never, R = never>(
 
 const authenticated: Rule = rule("authenticated", () => true)
 
-const isRule = <User, E, R>(requirement: Requirement<User, E, R>): requirement is Rule<User, E, R> => requirement.decide !== undefined
+const isRule = <User, E, R>(requirement: Requirement<User, E, R>): requirement is Rule<User, E, R> =>
+  requirement.decide !== undefined
 
 /**
  * Annotates an endpoint of an `HttpApi`: OpenAPI lists the scopes with each of its security schemes.
