@@ -13,7 +13,7 @@ export default defineConfig({
     benchmark: { include: ["benchmarks/**/*.bench.ts"] },
     pool: "forks",
     // Vitest leaves a core to itself, which on two is half of the time
-    poolOptions: { forks: { maxForks: Math.max(2, availableParallelism() - 1) } },
+    poolOptions: { forks: { execArgv: ["--max-semi-space-size=64"], maxForks: Math.max(2, availableParallelism() - 1) } },
     // a machine that is busy is slow, and no test measures time
     testTimeout: 30_000,
     hookTimeout: 60_000,
