@@ -102,7 +102,10 @@ export const answered = <A, E>(
   effect: Effect.Effect<A, E>,
   within: `${number} seconds` = "3 seconds"
 ): Effect.Effect<A, E> =>
-  Effect.raceFirst(effect, TestServices.provideLive(Effect.delay(Effect.dieMessage(`no answer within ${within}`), within)))
+  Effect.raceFirst(
+    effect,
+    TestServices.provideLive(Effect.delay(Effect.dieMessage(`no answer within ${within}`), within))
+  )
 
 /** Leaves its name on each response, in the order in which the response passes. */
 export const probe = (name: string, log: Array<string> = []): Middleware.Any =>
