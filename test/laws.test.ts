@@ -1,3 +1,4 @@
+/** What the laws do not say of every middleware alike. Those are in laws.web.test.ts and laws.node.test.ts. */
 import type { HttpApp } from "@effect/platform"
 import {
   HttpApi,
@@ -6,212 +7,18 @@ import {
   HttpApiGroup,
   HttpApiMiddleware,
   HttpApiSchema,
-  HttpMiddleware,
   HttpRouter,
   HttpServer,
   HttpServerRequest,
-  HttpServerRespondable,
   HttpServerResponse,
   Socket
 } from "@effect/platform"
 import { NodeSocket } from "@effect/platform-node"
-import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Cause, Data, Deferred, Effect, Exit, Fiber, Layer, Logger, LogLevel, Schema } from "effect"
-import {
-  AccessLog,
-  Cors,
-  ExceptionHandlers,
-  Forwarded,
-  Hsts,
-  HttpsRedirect,
-  Metrics,
-  Middleware,
-  ProblemDetails,
-  RequestId,
-  ServerErrors,
-  ServerTiming,
-  SessionStore,
-  Stack,
-  Telemetry,
-  TrustedHost,
-  Validate,
-  WebSocket
-} from "effect-middleware"
-import { Counter, inc, middlewareOf } from "./utils/counter.js"
-import {
-  answered,
-  holds,
-  laws,
-  Plain,
-  probe,
-  stackOf,
-  type Subject,
-  subject,
-  Teapot,
-  view,
-  wrap
-} from "./utils/laws.js"
-import { type App, listen, mounts, nodeServer, request } from "./utils/TestApp.js"
-
-class Held extends Middleware.Service("test/Held")<Held, number>() {}
-class Missing extends Data.TaggedError("Missing")<{}> {}
-
-const touch = Middleware.make({
-  name: "Touch",
-  request: (exchange) => exchange.annotateLogs("touched", true),
-  response: (draft) => draft.set("x-touch", "1")
-})
-const touchEffect = Middleware.make({
-  name: "TouchEffect",
-  requestEffect: () => Effect.log("in"),
-  responseEffect: (draft) => Effect.sync(() => draft.set("x-touch-effect", "1"))
-})
-const keeps = (name: string) => wrap(name, (app) => Effect.tap(app, Effect.void))
-const absent = Middleware.make({ name: "Absent", request: () => Middleware.Refuse(new Missing()) })
-const absentEffect = Middleware.make({
-  name: "AbsentEffect",
-  requestEffect: () => Effect.succeed(Middleware.Refuse(new Missing()))
-})
-class Search extends Validate.Query("test/Search")<Search>()(Schema.Struct({ q: Schema.optional(Schema.String) })) {}
-class LateSearch extends Validate.Query("test/LateSearch")<LateSearch>()(
-  Schema.Struct({
-    q: Schema.optional(Schema.String.pipe(Schema.filterEffect(() => Effect.delay(Effect.succeed(true), 0))))
-  })
-) {}
-class Version extends Validate.Headers("test/Version")<Version>()(Schema.Struct({ "x-version": Schema.String })) {}
-const asPlatform = (error: unknown) =>
-  HttpServerRespondable.toResponseOrElse(error, HttpServerResponse.empty({ status: 500 }))
-
-/** What needs to know the client stands inside `Forwarded`. */
-const behindProxy = (member: Middleware.Any) => stackOf(Forwarded.middleware({ trust: { hops: 1 } }), member)
-const secure = { allowed: { headers: { "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https" } } }
-
-/** A middleware joins the laws by its line. */
-const subjects: ReadonlyArray<Subject> = [
-  subject("make, of plain phases", () => touch),
-  subject("make, of Effects", () => touchEffect),
-  subject(
-    "make, providing",
-    () => Middleware.make({ name: "Held", provides: Held, request: () => Middleware.Provide(1) })
-  ),
-  subject("provide", () => Middleware.provide(Held, Effect.acquireRelease(Effect.succeed(1), () => Effect.void))),
-  subject("dispatch", () => Middleware.dispatch("Dispatch", (_, next) => next)),
-  subject("around", () => keeps("Around")),
-  subject("fromHttpMiddleware, identity", () => Middleware.fromHttpMiddleware("Identity", (app) => app)),
-  subject("fromHttpMiddleware, logger", () => Middleware.fromHttpMiddleware("Logger", HttpMiddleware.logger)),
-  subject("before", () => Middleware.before("Before", () => Effect.void)),
-  subject("after", () => Middleware.after("After", (response) => Effect.succeed(response))),
-  subject("after, of a response", () => Middleware.after("After", HttpServerResponse.setHeader("x-after", "1"))),
-  subject("onError", () => Middleware.onError("OnError", asPlatform), { answers: true }),
-  subject("ExceptionHandlers.byTag", () => ExceptionHandlers.byTag({ Missing: asPlatform })),
-  subject("ExceptionHandlers.byClass", () => ExceptionHandlers.byClass(Missing, asPlatform)),
-  subject(
-    "ExceptionHandlers.byPredicate",
-    () => ExceptionHandlers.byPredicate((e) => e instanceof Missing, asPlatform)
-  ),
-  subject("ExceptionHandlers.byStatus", () => ExceptionHandlers.byStatus([300, 399], (_, __, response) => response)),
-  subject("ExceptionHandlers.standard", () => ExceptionHandlers.standard(), { answers: true }),
-  subject("ServerErrors", () => ServerErrors.middleware(), { answers: true }),
-  subject("ServerErrors, with the debug page", () => ServerErrors.middleware({ debug: true }), { answers: true }),
-  subject("ProblemDetails", () => ProblemDetails.middleware()),
-  subject("Validate.Query", () => Search.middleware()),
-  subject("Validate.Query, of an Effect", () => LateSearch.middleware()),
-  subject("Validate.Headers", () => Version.middleware(), { allowed: { headers: { "x-version": "1" } } }),
-  subject("Validate.contentType", () => Validate.contentType(["application/*", "multipart/*", "text/*"]), {
-    allowed: { headers: { "content-type": "text/plain" } }
-  }),
-  subject("when, met", () => Middleware.when(() => true, touch)),
-  subject("when, not met", () => Middleware.when(() => false, absent)),
-  subject("when, an Effect", () => Middleware.when(() => Effect.succeed(true), touchEffect)),
-  subject("when, of what wraps", () => Middleware.when(() => true, keeps("Keeps"))),
-  subject("when, of what wraps, not met", () => Middleware.when(() => false, keeps("Keeps"))),
-  subject("unless", () => Middleware.unless(() => true, absent)),
-  subject("whenOr", () => Middleware.whenOr("WhenOr", () => false, absent, touch)),
-  subject("whenOr, of what wraps", () => Middleware.whenOr("WhenOr", () => true, keeps("Keeps"), absent)),
-  subject("forRoutes", () => Middleware.forRoutes(["/*"], touch)),
-  subject("exceptRoutes", () => Middleware.exceptRoutes(["/health"], touch)),
-  subject("firstOf", () => Middleware.firstOf("FirstOf", absent, touch)),
-  subject("firstOf, of Effects", () => Middleware.firstOf("FirstOf", absentEffect, touchEffect)),
-  subject("every", () => Middleware.every("Every")(touch, touchEffect)),
-  subject(
-    "a stack",
-    () =>
-      Stack.make(
-        touch,
-        Middleware.dispatch("Dispatch", (_, next) => next),
-        Stack.make(touchEffect, keeps("Keeps") as never)
-      )
-  ),
-  subject("Telemetry.observe", () => Telemetry.observe(Stack.make(touch, touchEffect, keeps("Keeps") as never))),
-  subject(
-    "Telemetry.observe, of children",
-    () => Telemetry.observe(Stack.make(touch, touchEffect, keeps("Keeps") as never), { spans: "children" })
-  ),
-  subject("RequestId", () => RequestId.middleware()),
-  subject("Forwarded", () => Forwarded.middleware({ trust: "none" })),
-  subject("Forwarded, of a proxy", () => Forwarded.middleware({ trust: { hops: 1 } }), {
-    allowed: { headers: { "x-forwarded-for": "192.0.2.1" } }
-  }),
-  subject("HttpsRedirect", () => behindProxy(HttpsRedirect.middleware()), secure),
-  subject("Hsts", () => behindProxy(Hsts.middleware()), secure),
-  subject("AccessLog", () => behindProxy(AccessLog.middleware()), secure),
-  subject("Metrics", () => behindProxy(Metrics.middleware()), secure),
-  subject("ServerTiming", () => ServerTiming.middleware({ details: true, processTime: true })),
-  subject("Cors", () => Cors.middleware({ origins: ["https://app.example.com"], credentials: true }), {
-    allowed: { headers: { origin: "https://app.example.com" } }
-  }),
-  subject("Cors, of an Effect", () => Cors.middleware({ origins: () => Effect.succeed(true) }), {
-    allowed: { headers: { origin: "https://app.example.com" } }
-  }),
-  subject("Cors, of routes", () => Cors.middleware({ origins: "*", routes: [{ match: ["/a"], origins: ["null"] }] })),
-  subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
-    allowed: { headers: { host: "localhost" } }
-  }),
-  ...(["signed", "encrypted", "stored"] as const).flatMap((kind) => {
-    const layer = kind === "stored" ? { layer: SessionStore.layerMemory() as unknown as Layer.Layer<never> } : {}
-    const make = () => middlewareOf(kind)
-    const writes = Middleware.make({
-      name: "Writes",
-      requires: [Counter],
-      requestEffect: (exchange) => Effect.orDie(exchange.get(Counter).update(inc))
-    })
-    return [
-      subject(`Session, ${kind}, untouched`, make, layer),
-      subject(`Session, ${kind}, read and written`, () => stackOf(make(), writes), layer)
-    ]
-  }),
-  subject("WebSocket", () => WebSocket.middleware()),
-  subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
-]
-
-/** How many laws each middleware keeps in each mount, of those that apply to it there. */
-const kept = new Map<string, Map<string, readonly [kept: number, of: number]>>()
-const count = (subject: string, mount: string, holds: boolean) => {
-  const row = kept.get(subject) ?? new Map<string, readonly [number, number]>()
-  const [laws, of] = row.get(mount) ?? [0, 0]
-  kept.set(subject, row.set(mount, [laws + (holds ? 1 : 0), of + 1]))
-}
-
-for (const mount of mounts) {
-  describe(`in ${mount.name}`, () => {
-    for (const law of laws) {
-      const bound = subjects.filter(({ answers, name }) =>
-        name.includes(process.env.LAWS_OF ?? "") && law.applies({ ...mount, answers })
-      )
-      if (bound.length === 0) continue
-      it.scoped(law.name, () =>
-        Effect.gen(function*() {
-          const broken: Array<string> = []
-          for (const subject of bound) {
-            const exit = yield* holds(law, mount, subject)
-            count(subject.name, mount.name, Exit.isSuccess(exit))
-            if (Exit.isFailure(exit)) broken.push(`${subject.name}: ${Cause.pretty(exit.cause)}`)
-          }
-          assert.deepStrictEqual(broken, [])
-        }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)), 60_000)
-    }
-  })
-}
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Logger, LogLevel, Schema } from "effect"
+import { ExceptionHandlers, Forwarded, Middleware, RequestId, Stack } from "effect-middleware"
+import { answered, Plain, probe, stackOf, Teapot, view, wrap } from "./utils/laws.js"
+import { type App, listen, mounts, request } from "./utils/TestApp.js"
 
 // --- what handles failures -------------------------------------------------------------------------------------------
 
@@ -461,16 +268,4 @@ describe("before a WebSocket", () => {
         }
       }))
   }
-})
-
-afterAll(() => {
-  if (process.env.LAWS_TABLE !== "1") return
-  const columns = mounts.map(({ name }) => name)
-  const lines = [...kept].map(([subject, row]) =>
-    [subject, ...columns.map((mount) => row.get(mount)?.join("/") ?? "")].join(" | ")
-  )
-  console.log(
-    [["laws kept / that apply", ...columns].join(" | "), columns.map(() => "---").join(" | ") + " | ---", ...lines]
-      .map((line) => `| ${line} |`).join("\n")
-  )
 })

@@ -92,7 +92,8 @@ const withTestClock = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 
 // a machine that is busy is no reason to give up where time is not what is tested
 const patient = { queryTimeout: "30 seconds", cleanup: false } as const
-const unhurried = { timeout: 240_000 }
+// who loses tries again, and so the work grows by the square of the writers
+const unhurried = { timeout: 240_000, writers: 30 }
 
 describePostgres("PostgreSQL", () => {
   suite(

@@ -12,7 +12,7 @@ import {
   HttpRouter,
   HttpServer
 } from "@effect/platform"
-import { NodeContext, NodeHttpServer } from "@effect/platform-node"
+import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Effect, Layer, Option, type Runtime, type Scope } from "effect"
 import { type Middleware, Stack } from "effect-middleware"
 import * as Http from "node:http"
@@ -75,13 +75,14 @@ const viaWeb = (make: (runtime: Runtime.Runtime<never>) => Handler): Mounted =>
       })
   })
 
-/** Sends over a socket, with Node's own client, which adds and hides nothing. */
+/** Sends over a socket, with Node's own client, which adds and hides nothing. Without an agent, over one of its own. */
 export const request = (
   port: number,
-  { body, headers = {}, method = "GET", path = "/" }: Init = {}
+  { body, headers = {}, method = "GET", path = "/" }: Init = {},
+  agent: Http.Agent | false = false
 ): Effect.Effect<Reply> =>
   Effect.async((resume) => {
-    const message = Http.request({ port, host: "127.0.0.1", method, path, headers, agent: false }, (response) => {
+    const message = Http.request({ port, host: "127.0.0.1", method, path, headers, agent }, (response) => {
       const chunks: Array<Buffer> = []
       response.on("data", (chunk) => chunks.push(chunk))
       response.on("error", (error) => resume(Effect.die(error)))
@@ -102,7 +103,17 @@ export const request = (
 
 // --- servers ---------------------------------------------------------------------------------------------------------
 
-export const nodeServer = NodeHttpServer.layer(() => Http.createServer(), { port: 0, host: "127.0.0.1" })
+/** What platform's servers and routers need. It holds nothing that is to be released, and to build it takes longer than ten requests. */
+const platform = Layer.succeedContext(
+  Effect.runSync(
+    Effect.scoped(Layer.build(Layer.provideMerge(NodeHttpServer.layerContext, HttpServer.layerContext)))
+  )
+)
+
+export const nodeServer = Layer.merge(
+  NodeHttpServer.layerServer(() => Http.createServer(), { port: 0, host: "127.0.0.1" }),
+  platform
+)
 
 /** The server there is, or one of one's own. */
 const server = Layer.unwrapEffect(
@@ -110,7 +121,7 @@ const server = Layer.unwrapEffect(
     Effect.serviceOption(HttpServer.HttpServer),
     Option.match({
       onNone: () => nodeServer,
-      onSome: (server) => Layer.merge(Layer.succeed(HttpServer.HttpServer, server), NodeHttpServer.layerContext)
+      onSome: (server) => Layer.merge(Layer.succeed(HttpServer.HttpServer, server), platform)
     })
   )
 )
@@ -132,7 +143,14 @@ export const listen = (
   )
 
 const node = (served: Parameters<typeof listen>[0]): Mounted =>
-  Effect.map(listen(served), (port) => (init) => request(port, init))
+  Effect.gen(function*() {
+    const port = yield* listen(served)
+    const agent = yield* Effect.acquireRelease(
+      Effect.sync(() => new Http.Agent({ keepAlive: true })),
+      (agent) => Effect.sync(() => agent.destroy())
+    )
+    return (init) => request(port, init, agent)
+  })
 
 const web = (app: App, served?: Middleware.Any): Mounted =>
   viaWeb((runtime) => HttpApp.toWebHandlerRuntime(runtime)(app, served as never) as Handler)
@@ -171,7 +189,7 @@ const apiApp = (app: App, extra: Layer.Layer<never>): Effect.Effect<App, never, 
   Layer.build(
     Layer.mergeAll(apiLive(app), extra).pipe(
       Layer.provideMerge(Layer.mergeAll(HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer)),
-      Layer.provideMerge(Layer.mergeAll(HttpServer.layerContext, NodeContext.layer))
+      Layer.provideMerge(platform)
     )
   ).pipe(
     Effect.flatMap((context) => Effect.map(Effect.provide(HttpApiBuilder.httpApp, context), Effect.provide(context)))

@@ -72,9 +72,12 @@ export interface Law {
   readonly check: (place: Place) => Effect.Effect<unknown, unknown, Scope.Scope>
 }
 
-/** Whether the law holds there, or how it does not. */
+/** Whether the law holds there, or how it does not. One clock watches over all of its requests: one for each is half of a request. */
 export const holds = (law: Law, mount: Mount, subject: Subject): Effect.Effect<Exit.Exit<unknown, unknown>> =>
-  Effect.exit(Effect.scoped(law.check({ ...mount, answers: subject.answers, serve: serve(mount, subject) })))
+  Effect.exit(answered(
+    Effect.scoped(law.check({ ...mount, answers: subject.answers, serve: serve(mount, subject) })),
+    "10 seconds"
+  ))
 
 const serve = (mount: Mount, { allowed, layer, make }: Subject): Place["serve"] => (app, setting = {}) =>
   Effect.gen(function*() {
@@ -84,7 +87,7 @@ const serve = (mount: Mount, { allowed, layer, make }: Subject): Place["serve"] 
     const stack = members.length === 1 ? members[0]! : stackOf(...members)
     const mounted = around === undefined ? stack : wrap("Around", (app) => around(stack(app as never)))
     const send = yield* Effect.provide(mount.mount(app as App, mounted), services)
-    return (init) => answered(send({ ...allowed, ...init, headers: { ...allowed.headers, ...init?.headers } }))
+    return (init) => send({ ...allowed, ...init, headers: { ...allowed.headers, ...init?.headers } })
   })
 
 // --- material --------------------------------------------------------------------------------------------------------
@@ -95,10 +98,13 @@ export const stackOf = Stack.make as (...members: ReadonlyArray<Middleware.Any>)
 export const wrap = (name: string, wrap: Wrap): Middleware.Any => Middleware.around(name, wrap as never)
 
 /** No answer at all is an answer a test can wait for: by the real clock, the test's stands still. */
-export const answered = <A>(effect: Effect.Effect<A>): Effect.Effect<A> =>
+export const answered = <A, E>(
+  effect: Effect.Effect<A, E>,
+  within: `${number} seconds` = "3 seconds"
+): Effect.Effect<A, E> =>
   Effect.raceFirst(
     effect,
-    TestServices.provideLive(Effect.delay(Effect.dieMessage("no answer within three seconds"), "3 seconds"))
+    TestServices.provideLive(Effect.delay(Effect.dieMessage(`no answer within ${within}`), within))
   )
 
 /** Leaves its name on each response, in the order in which the response passes. */

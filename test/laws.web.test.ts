@@ -1,0 +1,5 @@
+/** Every law, for every middleware, in the mounts that web requests reach. A middleware joins them by its line in utils/subjects.ts. */
+import { describeLaws } from "./utils/describeLaws.js"
+import { mounts } from "./utils/TestApp.js"
+
+describeLaws(mounts.filter(({ name }) => !name.includes("Node")))

@@ -1,0 +1,156 @@
+/** Every middleware there is, as the laws take it. */
+import { HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
+import { Data, Effect, type Layer, Schema } from "effect"
+import {
+  AccessLog,
+  Cors,
+  ExceptionHandlers,
+  Forwarded,
+  Hsts,
+  HttpsRedirect,
+  Metrics,
+  Middleware,
+  ProblemDetails,
+  RequestId,
+  ServerErrors,
+  ServerTiming,
+  SessionStore,
+  Stack,
+  Telemetry,
+  TrustedHost,
+  Validate,
+  WebSocket
+} from "effect-middleware"
+import { Counter, inc, middlewareOf } from "./counter.js"
+import { stackOf, type Subject, subject, wrap } from "./laws.js"
+
+class Held extends Middleware.Service("test/Held")<Held, number>() {}
+class Missing extends Data.TaggedError("Missing")<{}> {}
+
+const touch = Middleware.make({
+  name: "Touch",
+  request: (exchange) => exchange.annotateLogs("touched", true),
+  response: (draft) => draft.set("x-touch", "1")
+})
+const touchEffect = Middleware.make({
+  name: "TouchEffect",
+  requestEffect: () => Effect.log("in"),
+  responseEffect: (draft) => Effect.sync(() => draft.set("x-touch-effect", "1"))
+})
+const keeps = (name: string) => wrap(name, (app) => Effect.tap(app, Effect.void))
+const absent = Middleware.make({ name: "Absent", request: () => Middleware.Refuse(new Missing()) })
+const absentEffect = Middleware.make({
+  name: "AbsentEffect",
+  requestEffect: () => Effect.succeed(Middleware.Refuse(new Missing()))
+})
+class Search extends Validate.Query("test/Search")<Search>()(Schema.Struct({ q: Schema.optional(Schema.String) })) {}
+class LateSearch extends Validate.Query("test/LateSearch")<LateSearch>()(
+  Schema.Struct({
+    q: Schema.optional(Schema.String.pipe(Schema.filterEffect(() => Effect.delay(Effect.succeed(true), 0))))
+  })
+) {}
+class Version extends Validate.Headers("test/Version")<Version>()(Schema.Struct({ "x-version": Schema.String })) {}
+const asPlatform = (error: unknown) =>
+  HttpServerRespondable.toResponseOrElse(error, HttpServerResponse.empty({ status: 500 }))
+
+/** What needs to know the client stands inside `Forwarded`. */
+const behindProxy = (member: Middleware.Any) => stackOf(Forwarded.middleware({ trust: { hops: 1 } }), member)
+const secure = { allowed: { headers: { "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https" } } }
+
+/** A middleware joins the laws by its line. */
+export const subjects: ReadonlyArray<Subject> = [
+  subject("make, of plain phases", () => touch),
+  subject("make, of Effects", () => touchEffect),
+  subject(
+    "make, providing",
+    () => Middleware.make({ name: "Held", provides: Held, request: () => Middleware.Provide(1) })
+  ),
+  subject("provide", () => Middleware.provide(Held, Effect.acquireRelease(Effect.succeed(1), () => Effect.void))),
+  subject("dispatch", () => Middleware.dispatch("Dispatch", (_, next) => next)),
+  subject("around", () => keeps("Around")),
+  subject("fromHttpMiddleware, identity", () => Middleware.fromHttpMiddleware("Identity", (app) => app)),
+  subject("fromHttpMiddleware, logger", () => Middleware.fromHttpMiddleware("Logger", HttpMiddleware.logger)),
+  subject("before", () => Middleware.before("Before", () => Effect.void)),
+  subject("after", () => Middleware.after("After", (response) => Effect.succeed(response))),
+  subject("after, of a response", () => Middleware.after("After", HttpServerResponse.setHeader("x-after", "1"))),
+  subject("onError", () => Middleware.onError("OnError", asPlatform), { answers: true }),
+  subject("ExceptionHandlers.byTag", () => ExceptionHandlers.byTag({ Missing: asPlatform })),
+  subject("ExceptionHandlers.byClass", () => ExceptionHandlers.byClass(Missing, asPlatform)),
+  subject(
+    "ExceptionHandlers.byPredicate",
+    () => ExceptionHandlers.byPredicate((e) => e instanceof Missing, asPlatform)
+  ),
+  subject("ExceptionHandlers.byStatus", () => ExceptionHandlers.byStatus([300, 399], (_, __, response) => response)),
+  subject("ExceptionHandlers.standard", () => ExceptionHandlers.standard(), { answers: true }),
+  subject("ServerErrors", () => ServerErrors.middleware(), { answers: true }),
+  subject("ServerErrors, with the debug page", () => ServerErrors.middleware({ debug: true }), { answers: true }),
+  subject("ProblemDetails", () => ProblemDetails.middleware()),
+  subject("Validate.Query", () => Search.middleware()),
+  subject("Validate.Query, of an Effect", () => LateSearch.middleware()),
+  subject("Validate.Headers", () => Version.middleware(), { allowed: { headers: { "x-version": "1" } } }),
+  subject("Validate.contentType", () => Validate.contentType(["application/*", "multipart/*", "text/*"]), {
+    allowed: { headers: { "content-type": "text/plain" } }
+  }),
+  subject("when, met", () => Middleware.when(() => true, touch)),
+  subject("when, not met", () => Middleware.when(() => false, absent)),
+  subject("when, an Effect", () => Middleware.when(() => Effect.succeed(true), touchEffect)),
+  subject("when, of what wraps", () => Middleware.when(() => true, keeps("Keeps"))),
+  subject("when, of what wraps, not met", () => Middleware.when(() => false, keeps("Keeps"))),
+  subject("unless", () => Middleware.unless(() => true, absent)),
+  subject("whenOr", () => Middleware.whenOr("WhenOr", () => false, absent, touch)),
+  subject("whenOr, of what wraps", () => Middleware.whenOr("WhenOr", () => true, keeps("Keeps"), absent)),
+  subject("forRoutes", () => Middleware.forRoutes(["/*"], touch)),
+  subject("exceptRoutes", () => Middleware.exceptRoutes(["/health"], touch)),
+  subject("firstOf", () => Middleware.firstOf("FirstOf", absent, touch)),
+  subject("firstOf, of Effects", () => Middleware.firstOf("FirstOf", absentEffect, touchEffect)),
+  subject("every", () => Middleware.every("Every")(touch, touchEffect)),
+  subject(
+    "a stack",
+    () =>
+      Stack.make(
+        touch,
+        Middleware.dispatch("Dispatch", (_, next) => next),
+        Stack.make(touchEffect, keeps("Keeps") as never)
+      )
+  ),
+  subject("Telemetry.observe", () => Telemetry.observe(Stack.make(touch, touchEffect, keeps("Keeps") as never))),
+  subject(
+    "Telemetry.observe, of children",
+    () => Telemetry.observe(Stack.make(touch, touchEffect, keeps("Keeps") as never), { spans: "children" })
+  ),
+  subject("RequestId", () => RequestId.middleware()),
+  subject("Forwarded", () => Forwarded.middleware({ trust: "none" })),
+  subject("Forwarded, of a proxy", () => Forwarded.middleware({ trust: { hops: 1 } }), {
+    allowed: { headers: { "x-forwarded-for": "192.0.2.1" } }
+  }),
+  subject("HttpsRedirect", () => behindProxy(HttpsRedirect.middleware()), secure),
+  subject("Hsts", () => behindProxy(Hsts.middleware()), secure),
+  subject("AccessLog", () => behindProxy(AccessLog.middleware()), secure),
+  subject("Metrics", () => behindProxy(Metrics.middleware()), secure),
+  subject("ServerTiming", () => ServerTiming.middleware({ details: true, processTime: true })),
+  subject("Cors", () => Cors.middleware({ origins: ["https://app.example.com"], credentials: true }), {
+    allowed: { headers: { origin: "https://app.example.com" } }
+  }),
+  subject("Cors, of an Effect", () => Cors.middleware({ origins: () => Effect.succeed(true) }), {
+    allowed: { headers: { origin: "https://app.example.com" } }
+  }),
+  subject("Cors, of routes", () => Cors.middleware({ origins: "*", routes: [{ match: ["/a"], origins: ["null"] }] })),
+  subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
+    allowed: { headers: { host: "localhost" } }
+  }),
+  ...(["signed", "encrypted", "stored"] as const).flatMap((kind) => {
+    const layer = kind === "stored" ? { layer: SessionStore.layerMemory() as unknown as Layer.Layer<never> } : {}
+    const make = () => middlewareOf(kind)
+    const writes = Middleware.make({
+      name: "Writes",
+      requires: [Counter],
+      requestEffect: (exchange) => Effect.orDie(exchange.get(Counter).update(inc))
+    })
+    return [
+      subject(`Session, ${kind}, untouched`, make, layer),
+      subject(`Session, ${kind}, read and written`, () => stackOf(make(), writes), layer)
+    ]
+  }),
+  subject("WebSocket", () => WebSocket.middleware()),
+  subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
+]
