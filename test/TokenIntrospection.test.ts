@@ -1,4 +1,4 @@
-import { FetchHttpClient, HttpServer, HttpServerRequest, HttpServerResponse, UrlParams } from "@effect/platform"
+import { FetchHttpClient, type HttpClient, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Deferred, Effect, Either, Fiber, Layer, Option, Redacted, TestClock } from "effect"
 import { Authentication, TokenIntrospection } from "effect-middleware"
@@ -15,9 +15,7 @@ const authorizationServer = (answer: (token: string) => Effect.Effect<HttpServer
     const asked: Array<Asked> = []
     const app = Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
-      const body: Asked["body"] = Object.fromEntries(
-        UrlParams.toURLSearchParams(yield* Effect.orDie(request.urlParamsBody))
-      )
+      const body: Asked["body"] = Object.fromEntries(new URLSearchParams(yield* Effect.orDie(request.text)))
       asked.push({ authorization: request.headers["authorization"], body })
       return yield* answer(body["token"] ?? "")
     })
@@ -28,7 +26,7 @@ const json = (body: unknown, status = 200) => Effect.succeed(HttpServerResponse.
 
 const client = { id: "or:ders", secret: Redacted.make("se cret") }
 const bySubject = ({ sub }: TokenIntrospection.Token) => Option.map(Option.fromNullable(sub), (user) => ({ user }))
-const run = <A, E>(verified: Authentication.Verified<A, E, import("@effect/platform").HttpClient.HttpClient>) =>
+const run = <A, E>(verified: Authentication.Verified<A, E, HttpClient.HttpClient>) =>
   Effect.provide(verified, FetchHttpClient.layer)
 
 describe("what the authorization server says", () => {
