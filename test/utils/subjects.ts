@@ -1,8 +1,9 @@
 /** Every middleware there is, as the laws take it. */
 import { HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
-import { Data, Effect, type Layer, Schema } from "effect"
+import { Data, Effect, type Layer, Option, Redacted, Schema } from "effect"
 import {
   AccessLog,
+  Authentication,
   Cors,
   ExceptionHandlers,
   Forwarded,
@@ -52,6 +53,23 @@ class LateSearch extends Validate.Query("test/LateSearch")<LateSearch>()(
 class Version extends Validate.Headers("test/Version")<Version>()(Schema.Struct({ "x-version": Schema.String })) {}
 const asPlatform = (error: unknown) =>
   HttpServerRespondable.toResponseOrElse(error, HttpServerResponse.empty({ status: 500 }))
+
+class Caller extends Authentication.Tag("test/Caller")<Caller, string>() {}
+const identity = { user: "ada", scopes: ["a"] }
+const token = Authentication.bearer({
+  verify: (given) => Effect.succeed(Redacted.value(given) === "good" ? Option.some(identity) : Option.none())
+})
+/** The same in plain code. */
+const header = Authentication.bearerOf<string>(
+  "plain",
+  {},
+  (exchange, given, { challenge, invalid }) =>
+    given === "good"
+      ? Authentication.Authenticated(exchange, { method: "plain", subject: "ada", identity, challenge })
+      : invalid("no")
+)
+/** What a subject requires, which its type no longer says. */
+const supplied = <A>(layer: Layer.Layer<A>) => layer as unknown as Layer.Layer<never>
 
 /** What needs to know the client stands inside `Forwarded`. */
 const behindProxy = (member: Middleware.Any) => stackOf(Forwarded.middleware({ trust: { hops: 1 } }), member)
@@ -139,7 +157,7 @@ export const subjects: ReadonlyArray<Subject> = [
     allowed: { headers: { host: "localhost" } }
   }),
   ...(["signed", "encrypted", "stored"] as const).flatMap((kind) => {
-    const layer = kind === "stored" ? { layer: SessionStore.layerMemory() as unknown as Layer.Layer<never> } : {}
+    const layer = kind === "stored" ? { layer: supplied(SessionStore.layerMemory()) } : {}
     const make = () => middlewareOf(kind)
     const writes = Middleware.make({
       name: "Writes",
@@ -150,6 +168,18 @@ export const subjects: ReadonlyArray<Subject> = [
       subject(`Session, ${kind}, untouched`, make, layer),
       subject(`Session, ${kind}, read and written`, () => stackOf(make(), writes), layer)
     ]
+  }),
+  ...([["plain", header], ["of an Effect", token]] as const).flatMap(([how, backend]) => {
+    const options = { allowed: { headers: { authorization: "Bearer good" } }, layer: supplied(Caller.layer(backend)) }
+    return [
+      subject(`Authentication, required, ${how}`, () => Caller.required(), options),
+      subject(`Authorization, ${how}`, () => Caller.requires({ scopes: ["a"] }), options)
+    ]
+  }),
+  subject("Authentication, optional, none", () => Caller.optional(), { layer: supplied(Caller.layer(token)) }),
+  subject("Authentication, presented", () => Caller.presented(), {
+    allowed: { headers: { authorization: "Bearer any" } },
+    layer: supplied(Caller.layer(token))
   }),
   subject("WebSocket", () => WebSocket.middleware()),
   subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
