@@ -366,7 +366,8 @@ const tagLength = 32
 /** RFC 7914 section 2: N is less than 2^(128 * r / 8). */
 const isScrypt = ({ ln, r }: Scrypt): boolean => ln < 16 * r
 
-const costOf = ({ ln, p, r }: Scrypt): Cost => ({ memory: 128 * r * 2 ** ln, passes: p })
+/** Of the table and of the blocks, the one that is more: the other can double it at most. */
+const costOf = ({ ln, p, r }: Scrypt): Cost => ({ memory: 128 * r * Math.max(2 ** ln, p), passes: p })
 
 const deriveScrypt = (password: Uint8Array, salt: Uint8Array, length: number, { ln, p, r }: Scrypt): Promise<Buffer> =>
   new Promise((resolve, reject) => {

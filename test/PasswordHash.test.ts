@@ -73,7 +73,9 @@ Contract.suite("scrypt", {
     `$scrypt$ln=17,r=8,p=5$${salt}$${tag}`,
     `$scrypt$ln=99,r=999999999,p=999999999$${salt}$${tag}`,
     `$scrypt$ln=1,r=999999999,p=1$${salt}$${tag}`,
-    `$scrypt$ln=1,r=1,p=999999999$${salt}$${tag}`
+    `$scrypt$ln=1,r=1,p=999999999$${salt}$${tag}`,
+    // little to go over, and blocks for all of it
+    `$scrypt$ln=1,r=1,p=1000000$${salt}$${tag}`
   ]
 })
 

@@ -184,9 +184,10 @@ const userComparisons: ReadonlyArray<Comparison<"known" | "known again" | "unkno
 
 const userCases = <A>(
   find: Find,
-  run: (effect: Effect.Effect<unknown, unknown, PasswordHash.PasswordHash>) => A
+  run: (effect: Effect.Effect<unknown, unknown, PasswordHash.PasswordHash>) => A,
+  cache: PasswordHash.Cache | false = false
 ) => {
-  const [right, wrong] = [PasswordHash.verifier({ find }), planted(find)]
+  const [right, wrong] = [PasswordHash.verifier({ find, cache }), planted(find)]
   return {
     known: (sample: number) => run(right(ofKnown[sample % 8]!)),
     "known again": (sample: number) => run(right(ofKnown[sample % 8]!)),
@@ -206,7 +207,9 @@ const fast: PasswordHash.Service = {
 }
 
 const runtime = ManagedRuntime.make(Layer.succeed(PasswordHash.PasswordHash, fast))
-trial("users, a fast hash", userCases(finder((name) => digest(name).toString("hex")), runtime.runSync), userComparisons)
+const findFast = finder((name) => digest(name).toString("hex"))
+trial("users, a fast hash", userCases(findFast, runtime.runSync), userComparisons)
+trial("the same, with a cache", userCases(findFast, runtime.runSync, {}), userComparisons)
 
 // --- API keys --------------------------------------------------------------------------------------------------------
 

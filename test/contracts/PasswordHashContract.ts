@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, Effect, Layer, Redacted } from "effect"
 import { Entropy, PasswordHash } from "effect-middleware"
+import { assertLinear } from "../internal/hostile.js"
 
 export interface Options {
   /** With parameters that take little time; with `weaker`, less than those. */
@@ -133,6 +134,12 @@ export const suite = (name: string, { excessive, known, layer, syntax, unknown, 
             assert.isTrue(needsRehash(hash), hash)
           }
         }
+      }))
+
+    test("reads any text in linear time", ({ needsRehash, verify }) =>
+      Effect.sync(() => {
+        assertLinear(needsRehash)
+        assertLinear((hash) => Effect.runSync(Effect.flip(verify(text("a"), hash))))
       }))
 
     it.effect("what comes when as many run and wait as may fails at once", () =>
