@@ -1,7 +1,7 @@
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, Duration, Effect, Fiber, Layer, Logger, Option, Redacted, Ref, TestClock } from "effect"
-import { Authentication, PasswordHash, RequestId, Stack } from "effect-middleware"
+import { Authentication, Entropy, PasswordHash, RequestId, Stack } from "effect-middleware"
 import * as Argon2 from "effect-middleware/PasswordHash/Argon2"
 import * as Contract from "./contracts/PasswordHashContract.js"
 import { listen, request } from "./utils/TestApp.js"
@@ -88,6 +88,17 @@ describe("layerScrypt", () => {
       assert.strictEqual(stored.length, decoy.length)
       assert.isTrue(yield* verify(text("a"), stored))
     }).pipe(Effect.provide(PasswordHash.layerScrypt())))
+
+  it.effect("wants anew what differs in any of its parameters", () =>
+    Effect.gen(function*() {
+      const { needsRehash } = yield* PasswordHash.PasswordHash
+      const hash = (parameters: string, bytes = tag) => needsRehash(`$scrypt$${parameters}$${salt}$${bytes}`)
+      assert.isFalse(hash("ln=10,r=8,p=1"))
+      for (const parameters of ["ln=11,r=8,p=1", "ln=9,r=8,p=1", "ln=10,r=9,p=1", "ln=10,r=8,p=2"]) {
+        assert.isTrue(hash(parameters), parameters)
+      }
+      assert.isTrue(hash("ln=10,r=8,p=1", b64("00".repeat(64))))
+    }).pipe(Effect.provide(PasswordHash.layerScrypt({ N: 1024 }))))
 
   it.effect("lower parameters still verify what the default ones have hashed", () =>
     Effect.gen(function*() {
@@ -403,6 +414,10 @@ describe("verifier", () => {
         hashes.delete("ada")
         assert.isFalse(yield* check("ada", "changed"))
         assert.strictEqual(asked.length, 6)
+        // one who has the same hash, by a mistake
+        hashes.set("ada", "other")
+        assert.deepStrictEqual([yield* check("bo", "other"), yield* check("ada", "other")], [true, true])
+        assert.strictEqual(asked.length, 8)
         // where one ends and the other begins
         hashes.set("a", "\",\"b")
         hashes.set("a\",\"\\", "b")
@@ -424,6 +439,39 @@ describe("verifier", () => {
         yield* check("ada", "secret")
         assert.strictEqual(asked.length, 4)
         yield* check("cy", "third")
+        assert.strictEqual(asked.length, 4)
+        yield* check("bo", "other")
+        assert.strictEqual(asked.length, 5)
+      }))
+
+    it.effect("has a key of 32 random bytes, once", () =>
+      Effect.gen(function*() {
+        const { check } = cached({})
+        const sizes: Array<number> = []
+        const bytes = (size: number) => {
+          sizes.push(size)
+          return new Uint8Array(size)
+        }
+        yield* Effect.provideService(
+          Effect.all([check("ada", "secret"), check("ada", "secret")]),
+          Entropy.Entropy,
+          { uuid: () => "", bytes }
+        )
+        assert.deepStrictEqual(sizes, [32])
+      }))
+
+    it.effect("what is computed anew is the newest", () =>
+      Effect.gen(function*() {
+        const { asked, check, hashes } = cached({ capacity: 2, ttl: "1 minute" })
+        hashes.set("cy", "third")
+        yield* check("ada", "secret")
+        yield* TestClock.adjust("30 seconds")
+        yield* check("bo", "other")
+        yield* TestClock.adjust("30 seconds")
+        yield* check("ada", "secret")
+        yield* check("cy", "third")
+        assert.strictEqual(asked.length, 4)
+        yield* check("ada", "secret")
         assert.strictEqual(asked.length, 4)
         yield* check("bo", "other")
         assert.strictEqual(asked.length, 5)

@@ -58,6 +58,19 @@ describe("Argon2.layer", () => {
       assert.isFalse(yield* excessive("m=47104,t=1,p=1"))
     }).pipe(Effect.provide(Argon2.layer())))
 
+  it.effect("wants anew what differs in anything", () =>
+    Effect.gen(function*() {
+      const { needsRehash } = yield* PasswordHash.PasswordHash
+      const own = `$argon2id$v=19$m=256,t=2,p=1$${salt}$${tag}`
+      assert.isFalse(needsRehash(own))
+      for (
+        const [a, b] of [["2id", "2i"], ["2id", "2d"], ["19", "16"], ["m=256", "m=257"], ["t=2", "t=3"], ["p=1", "p=2"]]
+      ) {
+        assert.isTrue(needsRehash(own.replace(a!, b!)), b)
+      }
+      assert.isTrue(needsRehash(`${own}${tag}`.slice(0, -1)))
+    }).pipe(Effect.provide(Argon2.layer({ memoryCost: 256 }))))
+
   it.effect("verifies its own parameters, whatever they are", () =>
     Effect.gen(function*() {
       const { hash, verify } = yield* PasswordHash.PasswordHash
