@@ -237,8 +237,8 @@ const signing = (ring: ReadonlyArray<Derived>): Pick<Purpose, "sign" | "verify">
     },
     verify: (text, context) => {
       const key = find(text)
-      const end = text.length - macLength - 1
-      if (key === undefined || end < key.head.length || text[end] !== ".") return undefined
+      const end = text.lastIndexOf(".")
+      if (key === undefined || end < key.head.length) return undefined
       // compared as it is written, since to decode is to take several spellings for one
       if (!isSame(text.slice(end + 1), mac(key.key, context, text.slice(0, end)))) return undefined
       return { value: Buffer.from(text.slice(key.head.length, end), "base64url").toString(), stale: key !== current }
@@ -306,14 +306,13 @@ const prefix = (context: string): string => JSON.stringify(context)
 const mac = (key: Crypto.KeyObject, context: string, signed: string): string =>
   Crypto.createHmac("sha256", key).update(prefix(context)).update(signed).digest("base64url")
 
-/** In a time that does not depend on where they differ. */
+/** In a time that does not depend on where they differ, nor on how long the given one is. */
 const isSame = (given: string, expected: string): boolean => {
-  const bytes = Buffer.from(given)
-  return bytes.length === expected.length && Crypto.timingSafeEqual(bytes, Buffer.from(expected))
+  const bytes = Buffer.alloc(expected.length)
+  bytes.write(given)
+  return Crypto.timingSafeEqual(bytes, Buffer.from(expected)) && given.length === expected.length
 }
 
-// 32 bytes in base64url
-const macLength = 43
 const nonceLength = 12
 const tagLength = 16
 // OpenSSL would take a shorter tag; none is cut here, and it is told so besides

@@ -112,6 +112,13 @@ export * as Metrics from "./Metrics.js"
 export * as Middleware from "./Middleware.js"
 
 /**
+ * Passwords: hashed so that who reads the database cannot read them, and verified so that nobody learns who has an account.
+ *
+ * @since 0.1.0
+ */
+export * as PasswordHash from "./PasswordHash.js"
+
+/**
  * The body of every refusal: problem details for HTTP APIs (RFC 9457), in the form that the client asks for.
  *
  * @since 0.1.0
