@@ -440,34 +440,54 @@ export const httpApi = <P, F, R, H, const Tags extends ReadonlyArray<AnyTag> = [
  * @since 0.1.0
  * @category bridges
  */
-export const httpApiMiddleware: {
-  <I, A, F, R, H, P = never, const Tags extends ReadonlyArray<AnyTag> = []>(
-    tag: Context.Tag<I, HttpApiMiddleware.HttpApiMiddleware<A, F>> & {
-      readonly provides?: Context.Tag<P, A> | undefined
-    },
-    middleware: Middleware<NoInfer<P>, NoInfer<F>, R, H, string, PhaseMembers>,
-    options?: BridgeOptions<Tags>
-  ): Layer.Layer<I, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>>
-  <Tag extends SecurityTag, R, H, const Tags extends ReadonlyArray<AnyTag> = []>(
-    tag: Tag,
-    middleware: Middleware<Provided<Tag>, Tag["failure"]["Type"], R, H, string, PhaseMembers>,
-    options?: BridgeOptions<Tags>
-  ): Layer.Layer<Tag["Identifier"], never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>>
-} = (
-  tag: AnyTag & {
-    readonly provides?: { readonly key: string } | undefined
-    readonly security?: { readonly [scheme: string]: unknown } | undefined
+export const httpApiMiddleware = <I, A, F, R, H, P = never, const Tags extends ReadonlyArray<AnyTag> = []>(
+  tag: Context.Tag<I, HttpApiMiddleware.HttpApiMiddleware<A, F>> & {
+    readonly provides?: Context.Tag<P, A> | undefined
   },
-  middleware: Any
-) =>
+  middleware: Middleware<NoInfer<P>, NoInfer<F>, R, H, string, PhaseMembers>,
+  _options?: BridgeOptions<Tags>
+): Layer.Layer<I, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>> =>
   Layer.effect(
-    tag as Context.Tag<never, unknown>,
-    Effect.map(Effect.context<never>(), (context) => {
-      const phases = phasesEffect(middleware, context, tag.provides?.key)
-      return tag.security === undefined ? phases : onceOf(Object.keys(tag.security), phases)
-    })
-    // the overloads say what the phases give to which tag
-  ) as never
+    tag,
+    Effect.map(Effect.context<never>(), (context) => phasesEffect(middleware, context, tag.provides?.key) as never)
+  )
+
+/**
+ * The same for a tag with `security`, by which OpenAPI shows the schemes. The middleware reads the credentials, once;
+ * platform's reading of them is not used.
+ *
+ * @example
+ * ```ts
+ * import { HttpApiMiddleware, HttpApiSecurity } from "@effect/platform"
+ * import { Authentication, Stack } from "effect-middleware"
+ *
+ * class CurrentUser extends Authentication.Tag("app/CurrentUser")<CurrentUser, string>() {}
+ *
+ * class Authed extends HttpApiMiddleware.Tag<Authed>()("app/Authed", {
+ *   provides: CurrentUser,
+ *   failure: Authentication.AuthenticationError,
+ *   security: { token: HttpApiSecurity.bearer }
+ * }) {}
+ *
+ * const live = Stack.httpApiSecurity(Authed, CurrentUser.required())
+ * ```
+ *
+ * @since 0.1.0
+ * @category bridges
+ */
+export const httpApiSecurity = <Tag extends SecurityTag, R, H, const Tags extends ReadonlyArray<AnyTag> = []>(
+  tag: Tag,
+  middleware: Middleware<Provided<Tag>, Tag["failure"]["Type"], R, H, string, PhaseMembers>,
+  _options?: BridgeOptions<Tags>
+): Layer.Layer<Tag["Identifier"], never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>> =>
+  Layer.effect(
+    // any tag is one: the constraint names the parts that are read
+    tag as unknown as Context.Tag<Tag["Identifier"], unknown>,
+    Effect.map(
+      Effect.context<never>(),
+      (context) => onceOf(Object.keys(tag.security), phasesEffect(middleware, context, tag.provides?.key))
+    )
+  )
 
 /**
  * An `HttpApiMiddleware.Tag` with `security`.

@@ -608,8 +608,8 @@ describe("in a HttpApi", () => {
         .handle("me", () => Effect.map(CurrentUser, ({ user }) => user.name))
         .handle("write", () => Effect.map(CurrentUser, ({ user }) => user.name)))),
     Layer.provide([
-      Stack.httpApiMiddleware(Authed, CurrentUser.required()),
-      Stack.httpApiMiddleware(MayRead, CurrentUser.requires({ scopes: ["docs:write"] }))
+      Stack.httpApiSecurity(Authed, CurrentUser.required()),
+      Stack.httpApiSecurity(MayRead, CurrentUser.requires({ scopes: ["docs:write"] }))
     ]),
     Layer.provide(CurrentUser.layer(Authentication.firstOf(counting, key, basic)))
   )

@@ -242,13 +242,14 @@ class Authed extends HttpApiMiddleware.Tag<Authed>()("app/Authed", {
   failure: Authentication.AuthenticationError,
   security: { token: HttpApiSecurity.bearer }
 }) {}
-typeOf(Stack.httpApiMiddleware(Authed, CurrentUser.required())).is<Layer.Layer<Authed, never, Backend>>()
+typeOf(Stack.httpApiSecurity(Authed, CurrentUser.required())).is<Layer.Layer<Authed, never, Backend>>()
 class Silent extends HttpApiMiddleware.Tag<Silent>()("app/Silent", {
   provides: CurrentUser,
   security: { token: HttpApiSecurity.bearer }
 }) {}
+export const security: Stack.SecurityTag = Authed
 // @ts-expect-error it fails with what the api does not know
-Stack.httpApiMiddleware(Silent, CurrentUser.required())
+Stack.httpApiSecurity(Silent, CurrentUser.required())
 
 // failures
 
