@@ -211,7 +211,7 @@ export class Recent<V> {
   private readonly half: number
 
   constructor(capacity: number) {
-    this.half = Math.ceil(capacity / 2)
+    this.half = Math.floor(capacity / 2)
   }
 
   get(key: string): V | undefined {
