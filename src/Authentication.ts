@@ -34,6 +34,7 @@ import { wants } from "./internal/accept.js"
 import { originForm } from "./internal/authority.js"
 import { readCookie } from "./internal/cookie.js"
 import * as Credentials from "./internal/credentials.js"
+import { expireAt } from "./internal/expiry.js"
 import { countFields, isToken } from "./internal/fields.js"
 import { fromPhases } from "./internal/kernel.js"
 import { compileExemption } from "./internal/pathPattern.js"
@@ -699,11 +700,14 @@ export class CredentialsMalformed
 export class AuthenticationUnavailable
   extends Schema.TaggedError<AuthenticationUnavailable>("effect-middleware/Authentication/AuthenticationUnavailable")(
     "AuthenticationUnavailable",
-    { cause: Schema.Defect },
+    {},
     HttpApiSchema.annotations({ status: 503 })
   )
   implements HttpServerRespondable.Respondable
 {
+  /** What has failed: on the server alone. */
+  override cause: unknown
+
   override get message() {
     return "Credentials cannot be checked"
   }
@@ -722,7 +726,14 @@ const unavailable = ProblemDetails.toResponse(
  * @since 0.1.0
  * @category errors
  */
-export type AuthenticationError = Unauthenticated | CredentialsMalformed | AuthenticationUnavailable
+export type AuthenticationError = typeof AuthenticationError.Type
+/**
+ * The same as a schema, for the `failure` of an `HttpApiMiddleware.Tag`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const AuthenticationError = Schema.Union(Unauthenticated, CredentialsMalformed, AuthenticationUnavailable)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the tag
@@ -810,13 +821,19 @@ export type ErrorHandler = (
 export interface RequiresOptions<
   Name extends string = string,
   OnError extends ErrorHandler | undefined = ErrorHandler | undefined,
-  L extends Login | undefined = Login | undefined
+  L extends Login | undefined = Login | undefined,
+  Hide extends boolean = boolean
 > extends Options<Name, OnError, L> {
-  /** Answers as if there was nothing, by the 404 of an unknown route. Default: `false`, that is 403. */
-  readonly hide?: boolean | undefined
+  /** Answers who is not permitted as if there was nothing, by the 404 of an unknown route. Default: `false`, 403. */
+  readonly hide?: Hide | undefined
+  /** Sends the navigations of a browser that are not permitted to this path, by 303. Default: a 403. */
+  readonly redirect?: string | undefined
 }
 
 type Fails<OnError> = [OnError] extends [undefined] ? AuthenticationError : never
+type NotAllowed<Hide> =
+  | (true extends Hide ? HttpServerError.RouteNotFound : never)
+  | (false extends Hide ? Authorization.NotPermitted : never)
 type Signs<L> = L extends Login<infer Ring> ? Ring extends Keyring.Service ? never : Keyring.Keyring : never
 
 /**
@@ -879,14 +896,14 @@ export interface AuthenticationClass<in out Self, Id extends string, in out User
 
   /**
    * Refuses a request without any credential, good or bad: a cheap guard for a whole app, before its router. `exempt` has
-   * the patterns of public paths, as `Middleware.exceptRoutes` takes them.
+   * the patterns of public paths, as `Middleware.exceptRoutes` takes them. Default: none is public.
    */
   readonly presented: <
     const Name extends string = `${Id}/presented`,
     OnError extends ErrorHandler | undefined = undefined,
     L extends Login | undefined = undefined
   >(
-    options: Options<Name, OnError, L> & { readonly exempt: ReadonlyArray<string> }
+    options?: Options<Name, OnError, L> & { readonly exempt?: ReadonlyArray<string> | undefined }
   ) => Middleware.Middleware<
     never,
     Fails<OnError>,
@@ -905,13 +922,14 @@ export interface AuthenticationClass<in out Self, Id extends string, in out User
     R = never,
     const Name extends string = `${Id}/requires`,
     OnError extends ErrorHandler | undefined = undefined,
-    L extends Login | undefined = undefined
+    L extends Login | undefined = undefined,
+    const Hide extends boolean = false
   >(
     requirement: Authorization.Requirement<User, E, R>,
-    options?: RequiresOptions<Name, OnError, L>
+    options?: RequiresOptions<Name, OnError, L, Hide>
   ) => Middleware.Middleware<
     Self | AccessOf<Self>,
-    Fails<OnError> | Authorization.NotPermitted | HttpServerError.RouteNotFound | E,
+    Fails<OnError> | NotAllowed<Hide> | E,
     BackendOf<Self> | Requires | Signs<L> | Exclude<R, HttpServerRequest.HttpServerRequest>,
     never,
     Name,
@@ -1045,7 +1063,7 @@ export const Tag = <const Id extends string, const Requires extends ReadonlyArra
     Option: tags.option,
     required: (options: Options = {}) => authenticating(tags, options.name ?? id, "required", options),
     optional: (options: Options = {}) => authenticating(tags, options.name ?? `${id}/Option`, "optional", options),
-    presented: (options: Options & { readonly exempt: ReadonlyArray<string> }) => presented(tags, options),
+    presented: (options: PresentedOptions = {}) => presented(tags, options),
     requires: (
       requirement: Authorization.Requirement<User, unknown, unknown>,
       options: RequiresOptions = {}
@@ -1156,17 +1174,23 @@ const principalOf = <User>(exchange: AnyExchange, result: Result<User>): Result<
 }
 const over = Invalid("its time is up")
 
-/** Who it is, to the access log. */
-const note = (exchange: AnyExchange, { method, subject }: Principal<unknown>) => {
+/** Who it is, to the access log; and until when, to a WebSocket. */
+const note = (exchange: AnyExchange, { expiresAt, method, subject }: Principal<unknown>) => {
+  const { headers, source } = exchange.request
+  if (headers["upgrade"] !== undefined && Option.isSome(expiresAt)) {
+    expireAt(source, DateTime.toEpochMillis(expiresAt.value))
+  }
   const fields = exchange.getOption(AccessLog.Fields)
   if (Option.isNone(fields)) return
   fields.value.set("enduser.id", subject)
   fields.value.set("authentication.method", method)
 }
 
-const presented = <User>(tags: Tags<User>, options: Options & { readonly exempt: ReadonlyArray<string> }) => {
+type PresentedOptions = Options & { readonly exempt?: ReadonlyArray<string> | undefined }
+
+const presented = <User>(tags: Tags<User>, options: PresentedOptions) => {
   const name = options.name ?? `${tags.id}/presented`
-  const isExempt = compileExemption(options.exempt)
+  const isExempt = options.exempt === undefined ? () => false : compileExemption(options.exempt)
   const refusals = refusalsOf(options)
   return fromPhases(name, [{
     name,
@@ -1185,6 +1209,9 @@ const authorizing = <User>(
 ) => {
   const name = options.name ?? `${tags.id}/requires`
   const refusals = refusalsOf(options)
+  const elsewhere = options.redirect === undefined
+    ? undefined
+    : Middleware.Respond(seeOther(localPath("redirect", options.redirect)))
   const pending = Middleware.local<() => Effect.Effect<AnyOutcome, unknown, unknown>>()
   const found = Middleware.local<Principal<User>>()
 
@@ -1209,6 +1236,7 @@ const authorizing = <User>(
       if (decision.allowed) return Middleware.Provide(principal)
       const error = notPermitted(rule, decision, principal)
       exchange.annotateLogs("authorization", error.message)
+      if (elsewhere !== undefined && isNavigation(exchange.request)) return elsewhere
       return Middleware.Refuse(
         options.hide === true ? new HttpServerError.RouteNotFound({ request: exchange.request }) : error
       )
@@ -1269,26 +1297,24 @@ type Failed = Exclude<Result<never>, Authenticated<never>>
 /** What becomes of a request that is not authenticated. What is the same each time is made once. */
 const refusalsOf = ({ login, onError }: Options) => {
   const redirect = login === undefined ? undefined : redirects(login)
-  const made = new WeakMap<object, Map<unknown, Unauthenticated | CredentialsMalformed>>()
+  const made = new WeakMap<object, WeakMap<object, Made>>()
   const errorOf = (exchange: AnyExchange, failed: Failed, backend: Backend<unknown, unknown>) => {
-    if (failed._tag === "Unavailable") return new AuthenticationUnavailable({ cause: failed.cause })
-    const of = failed._tag === "Absent" ? undefined : failed.challenge
-    const toScript = Credentials.isOfScript(exchange.request.headers)
-    const errors = made.get(backend) ?? new Map<unknown, Unauthenticated | CredentialsMalformed>()
-    made.set(backend, errors)
-    const key = `${failed._tag} ${toScript} ${
-      of === undefined ? "" : Credentials.formatChallenges([of], undefined, false)
-    }`
-    let error = errors.get(key)
-    if (error === undefined) {
-      const challenge = Credentials.formatChallenges(backend.challenges, of, toScript)
-      error = failed._tag === "Malformed"
-        ? new CredentialsMalformed({ challenge })
-        : new Unauthenticated({ reason: failed._tag === "Absent" ? "absent" : "invalid", challenge })
-      // challenges are few, unless a backend writes each anew
-      if (errors.size < 256) errors.set(key, error)
+    if (failed._tag === "Unavailable") {
+      const error = new AuthenticationUnavailable()
+      error.cause = failed.cause
+      return error
     }
-    return error
+    const challenge = failed._tag === "Absent" ? undefined : failed.challenge
+    const toScript = Credentials.isOfScript(exchange.request.headers)
+    // results and challenges are constants, unless a backend makes each anew
+    const key = challenge ?? failed
+    const ofBackend = made.get(backend) ?? new WeakMap<object, Made>()
+    const errors = ofBackend.get(key) ?? {}
+    made.set(backend, ofBackend.set(key, errors))
+    return errors[`${failed._tag}${toScript}`] ??= refusal(
+      failed._tag,
+      Credentials.formatChallenges(backend.challenges, challenge, toScript)
+    )
   }
   return (
     exchange: AnyExchange,
@@ -1307,13 +1333,18 @@ const refusalsOf = ({ login, onError }: Options) => {
   }
 }
 
+type Made = { [of in `${Exclude<Failed["_tag"], "Unavailable">}${boolean}`]?: Unauthenticated | CredentialsMalformed }
+
+const refusal = (tag: "Absent" | "Invalid" | "Malformed", challenge: string) =>
+  tag === "Malformed"
+    ? new CredentialsMalformed({ challenge })
+    : new Unauthenticated({ reason: tag === "Absent" ? "absent" : "invalid", challenge })
+
 const purpose = "authentication/return-address"
 const defaultParameter = "return_to"
 
 const redirects = ({ keyring, parameter = defaultParameter, path }: Login) => {
-  if (!isLocal(path)) {
-    throw new TypeError(`Authentication: login.path is ${JSON.stringify(path)}: write a path, such as "/login"`)
-  }
+  localPath("login.path", path)
   const separator = path.includes("?") ? "&" : "?"
   return (exchange: AnyExchange): HttpServerResponse.HttpServerResponse | undefined => {
     const { request } = exchange
@@ -1323,8 +1354,16 @@ const redirects = ({ keyring, parameter = defaultParameter, path }: Login) => {
     const back = isLocal(target)
       ? `${separator}${encodeURIComponent(parameter)}=${ring.purpose(purpose).sign(target, path)}`
       : ""
-    return HttpServerResponse.redirect(path + back, { status: 303, headers: { "cache-control": "no-store" } })
+    return seeOther(path + back)
   }
+}
+
+const seeOther = (location: string): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.redirect(location, { status: 303, headers: { "cache-control": "no-store" } })
+
+const localPath = (option: string, path: string): string => {
+  if (isLocal(path)) return path
+  throw new TypeError(`Authentication: ${option} is ${JSON.stringify(path)}: write a path, such as "/login"`)
 }
 
 const isNavigation = ({ headers, method }: HttpServerRequest.HttpServerRequest): boolean => {

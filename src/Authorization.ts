@@ -12,6 +12,8 @@
  */
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
+import * as OpenApi from "@effect/platform/OpenApi"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Principal } from "./Authentication.js"
@@ -311,6 +313,33 @@ const authenticated: Rule = rule("authenticated", () => true)
 
 const isRule = <User, E, R>(requirement: Requirement<User, E, R>): requirement is Rule<User, E, R> =>
   "decide" in requirement
+
+/**
+ * Annotates an endpoint of an `HttpApi`: OpenAPI lists the scopes with each of its security schemes.
+ *
+ * @example
+ * ```ts
+ * import { HttpApiEndpoint } from "@effect/platform"
+ * import { Authorization } from "effect-middleware"
+ *
+ * const publish = HttpApiEndpoint.post("publish", "/publish").annotateContext(
+ *   Authorization.openApi({ scopes: ["docs:write"] })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const openApi = (requirement: Requirement<never, unknown, unknown>): Context.Context<OpenApi.Transform> => {
+  const { scopes } = make(requirement)
+  return Context.make(OpenApi.Transform, (operation) => ({
+    ...operation,
+    security: Array.isArray(operation["security"]) ? operation["security"].map((one) => withScopes(one, scopes)) : []
+  }))
+}
+
+const withScopes = (security: object, scopes: ReadonlyArray<string>) =>
+  Object.fromEntries(Object.keys(security).map((scheme) => [scheme, scopes]))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // failures

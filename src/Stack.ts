@@ -6,6 +6,7 @@
  */
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import type * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
+import type * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import type * as HttpRouter from "@effect/platform/HttpRouter"
@@ -439,17 +440,46 @@ export const httpApi = <P, F, R, H, const Tags extends ReadonlyArray<AnyTag> = [
  * @since 0.1.0
  * @category bridges
  */
-export const httpApiMiddleware = <I, A, F, R, H, P = never, const Tags extends ReadonlyArray<AnyTag> = []>(
-  tag: Context.Tag<I, HttpApiMiddleware.HttpApiMiddleware<A, F>> & {
-    readonly provides?: Context.Tag<P, A> | undefined
+export const httpApiMiddleware: {
+  <I, A, F, R, H, P = never, const Tags extends ReadonlyArray<AnyTag> = []>(
+    tag: Context.Tag<I, HttpApiMiddleware.HttpApiMiddleware<A, F>> & {
+      readonly provides?: Context.Tag<P, A> | undefined
+    },
+    middleware: Middleware<NoInfer<P>, NoInfer<F>, R, H, string, PhaseMembers>,
+    options?: BridgeOptions<Tags>
+  ): Layer.Layer<I, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>>
+  <I, S, F, R, H, P = never, const Tags extends ReadonlyArray<AnyTag> = []>(
+    tag: Context.Tag<I, S> & {
+      readonly security: { readonly [scheme: string]: HttpApiSecurity.HttpApiSecurity }
+      readonly failure: { readonly Type: F }
+      readonly provides?: { readonly key: string; readonly Identifier: P } | undefined
+    },
+    middleware: Middleware<NoInfer<P>, NoInfer<F>, R, H, string, PhaseMembers>,
+    options?: BridgeOptions<Tags>
+  ): Layer.Layer<I, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>>
+} = (
+  tag: AnyTag & {
+    readonly provides?: { readonly key: string } | undefined
+    readonly security?: { readonly [scheme: string]: unknown } | undefined
   },
-  middleware: Middleware<NoInfer<P>, NoInfer<F>, R, H, string, PhaseMembers>,
-  _options?: BridgeOptions<Tags>
-): Layer.Layer<I, never, Exclude<R, Identifiers<Tags> | HttpRouter.HttpRouter.Provided>> =>
+  middleware: Any
+) =>
   Layer.effect(
-    tag,
-    Effect.map(Effect.context<never>(), (context) => phasesEffect(middleware, context, tag.provides?.key) as never)
-  )
+    tag as Context.Tag<never, unknown>,
+    Effect.map(Effect.context<never>(), (context) => {
+      const phases = phasesEffect(middleware, context, tag.provides?.key)
+      return tag.security === undefined ? phases : onceOf(Object.keys(tag.security), phases)
+    })
+    // the overloads say what the phases give to which tag
+  ) as never
+
+/**
+ * Platform reads the credentials of each scheme in a way of its own, which is not looked at; it tries one after the other,
+ * and the last one's failure counts: that is where the phases run.
+ */
+const onceOf = (schemes: ReadonlyArray<string>, phases: Effect.Effect<unknown, unknown, unknown>) =>
+  Object.fromEntries(schemes.map((scheme, at) => [scheme, () => at === schemes.length - 1 ? phases : another]))
+const another = Effect.fail("another scheme")
 
 const captured = (middleware: Any) =>
   Effect.map(

@@ -21,6 +21,7 @@ import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as PlatformSocket from "@effect/platform/Socket"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
@@ -36,6 +37,7 @@ import * as Stream from "effect/Stream"
 import * as Cors from "./Cors.js"
 import { Client } from "./Forwarded.js"
 import { HttpException } from "./HttpException.js"
+import { expiryOf } from "./internal/expiry.js"
 import { splitList, trim } from "./internal/fields.js"
 import { compileOrigins, type Failure, isOrigin, isSameHost, type Requirement } from "./internal/origin.js"
 import { report } from "./internal/report.js"
@@ -645,6 +647,7 @@ export interface HandleOptions {
  * | fails with `WebSocketClose` | its own, with its reason |
  * | fails with an `HttpException`, or an error with an `HttpApiSchema` status, of 401, 403, 408 or 413 | 3000, 3003, 3008, 1009 |
  * | fails with another error, or dies | 1011, and the log has the cause; `ErrorReporter` is told |
+ * | is interrupted, since the credentials of its request are no longer good | 3000 |
  * | is interrupted, as the server shuts down | 1001 |
  * | is interrupted, by a message that is too long | 1009 |
  * | is interrupted, by a client that does not answer | 3008 |
@@ -831,7 +834,10 @@ const serve = <A, E, R>(
         signs: () => connection.bytesRead + signs,
         isExcused: () => behind && !connection.writableNeedDrain
       })
-    const ends = Effect.raceFirst(Effect.raceFirst(Deferred.await(stop), ended), pulse)
+    const ends = Effect.raceFirst(
+      Effect.raceFirst(Deferred.await(stop), expired(request.source)),
+      Effect.raceFirst(ended, pulse)
+    )
 
     const exit = yield* Deferred.await(opened).pipe(
       Effect.zipRight(Effect.scoped(Effect.suspend(() => handler(socket)))),
@@ -855,6 +861,18 @@ const serve = <A, E, R>(
     yield* Fiber.interruptFork(reading)
     return yield* isInterrupted(exit) ? Effect.failCause(Cause.stripFailures(exit.cause)) : Effect.succeed(switched)
   }))
+
+/** When who has opened it is none any longer. */
+const expired = (source: unknown): Effect.Effect<never, WebSocketClose> => {
+  const at = expiryOf(source)
+  if (at === Number.POSITIVE_INFINITY) return Effect.never
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    now >= at
+      ? Effect.fail(unauthorized)
+      : Effect.zipRight(Effect.sleep(Math.min(at - now, longestSleep)), expired(source)))
+}
+/** A timer that is set for longer does not wait at all. */
+const longestSleep = 2 ** 30
 
 const lost = (connection: Connection): Effect.Effect<void> =>
   Effect.async((resume) => {
@@ -903,6 +921,7 @@ const goingAway = new WebSocketClose({ code: 1001 })
 const tooBig = new WebSocketClose({ code: 1009 })
 const timedOut = new WebSocketClose({ code: 3008 })
 const unexpected = new WebSocketClose({ code: 1011 })
+const unauthorized = new WebSocketClose({ code: 3000 })
 
 const isInterrupted = <A, E>(exit: Exit.Exit<A, E>): exit is Exit.Failure<A, E> =>
   Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
@@ -926,7 +945,7 @@ const closeOf = (
 }
 
 const byStatus = new Map([
-  [401, new WebSocketClose({ code: 3000 })],
+  [401, unauthorized],
   [403, new WebSocketClose({ code: 3003 })],
   [408, timedOut],
   [413, tooBig]

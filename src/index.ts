@@ -186,6 +186,13 @@ export * as Stack from "./Stack.js"
 export * as Telemetry from "./Telemetry.js"
 
 /**
+ * Token introspection (RFC 7662): bearer tokens that say nothing themselves, by asking the authorization server.
+ *
+ * @since 0.1.0
+ */
+export * as TokenIntrospection from "./TokenIntrospection.js"
+
+/**
  * Refuses requests that are not for one of your hosts.
  *
  * @since 0.1.0

@@ -1109,6 +1109,24 @@ export function named<Name extends string>(name: Name): Make<Name> {
   return ((...members: ReadonlyArray<Any>) => concatAll(name, members)) as unknown as Make<Name>
 }
 
+/** An api words the body of a failure by its schema: what else its own response says, such as `Retry-After`, stays. */
+const keepFields = (error: unknown): Effect.Effect<void> => {
+  const face = typeof error === "object" && error !== null ? ownFace(error) : undefined
+  if (face === undefined) return Effect.void
+  return Effect.flatMap(
+    Effect.option(face),
+    (face) =>
+      Option.isNone(face) ? Effect.void : HttpApp.appendPreResponseHandler((_, response) => {
+        const draft = open(response)
+        if (response.status !== face.value.status) return Effect.succeed(response)
+        for (const [name, value] of Object.entries(face.value.headers)) {
+          if (!name.startsWith("content-")) draft.setIfAbsent(name, value)
+        }
+        return Effect.succeed(draft.toResponse())
+      })
+  )
+}
+
 /**
  * The request phases alone, where there is no app to wrap: what is refused fails,
  * what is provided is the result, responses are edited by the stack around it or,
@@ -1131,9 +1149,9 @@ export const phasesEffect = (
       if (ended !== undefined) {
         exchange.conclude(ended)
         // an answer here is a failure to the endpoint: it is a response, and leaves as what it is
-        return ended._tag === "Respond"
-          ? Effect.fail(ended.response)
-          : Effect.failCause(ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
+        if (ended._tag === "Respond") return Effect.fail(ended.response)
+        if (ended._tag === "Die") return Effect.die(ended.defect)
+        return Effect.zipRight(keepFields(ended.error), Effect.fail(ended.error))
       }
       if (at === phases.length) {
         return provides === undefined ? Effect.void : Effect.succeed(exchange.context.unsafeMap.get(provides))
