@@ -291,7 +291,7 @@ describe("keys", () => {
   const rsa = Crypto.generateKeyPairSync("rsa", { modulusLength: 2048 })
   const ed448 = Crypto.generateKeyPairSync("ed448")
 
-  it.each<[what: string, jwk: unknown, expected: RegExp | ReadonlyArray<string>]>([
+  it.each<[what: string, jwk: unknown, expected: RegExp | ReadonlyArray<Algorithm>]>([
     ["RSA", jwkOf(rsa.publicKey), ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]],
     ["RSA for one", { ...jwkOf(rsa.publicKey), alg: "PS256", use: "sig", key_ops: ["verify"] }, ["PS256"]],
     ["P-256", rfc7515.ec, ["ES256"]],
