@@ -255,11 +255,14 @@ for (const mount of measured) {
           yield* costOf(mount, stack, app, crossOrigin),
           yield* costOf(mount, stack, app, bearer("bad"))
         ]
-        // where the router stands around the stack, it has been asked by then
         assert.strictEqual(entered, 4)
+        // inside of platform's router, that one carries the failure: within what a failure may cost
+        const most = mount.router === "outside"
+          ? { operations: bare.operations * 1.3, sets: Math.ceil(bare.sets * 1.3) }
+          : answer
         for (const { operations, sets } of refused) {
-          assert.isAtMost(operations - bare.operations, answer.operations - bare.operations)
-          assert.isAtMost(sets - bare.sets, answer.sets - bare.sets)
+          assert.isAtMost(operations, most.operations)
+          assert.isAtMost(sets, most.sets)
         }
         assert.isAtMost(answer.operations - bare.operations, 5)
         table.push([
