@@ -34,10 +34,10 @@ import { wants } from "./internal/accept.js"
 import { originForm } from "./internal/authority.js"
 import { readCookie } from "./internal/cookie.js"
 import * as Credentials from "./internal/credentials.js"
-import { expireAt } from "./internal/expiry.js"
 import { countFields, isToken } from "./internal/fields.js"
 import { fromPhases } from "./internal/kernel.js"
 import { compileExemption } from "./internal/pathPattern.js"
+import { expireAt, tell } from "./internal/principals.js"
 import { isHandle } from "./internal/session.js"
 import * as Keyring from "./Keyring.js"
 import * as Middleware from "./Middleware.js"
@@ -1173,12 +1173,13 @@ const principalOf = <User>(exchange: AnyExchange, result: Result<User>): Result<
 }
 const over = Invalid("its time is up")
 
-/** Who it is, to the access log; and until when, to a WebSocket. */
+/** Who it is, to the access log; how that is known, to the metrics; and until when, to a WebSocket. */
 const note = (exchange: AnyExchange, { expiresAt, method, subject }: Principal<unknown>) => {
   const { headers, source } = exchange.request
   if (headers["upgrade"] !== undefined && Option.isSome(expiresAt)) {
     expireAt(source, DateTime.toEpochMillis(expiresAt.value))
   }
+  tell(source, method)
   const fields = exchange.getOption(AccessLog.Fields)
   if (Option.isNone(fields)) return
   fields.value.set("enduser.id", subject)

@@ -20,6 +20,7 @@ import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricLabel from "effect/MetricLabel"
 import { Client } from "./Forwarded.js"
 import { isToken } from "./internal/fields.js"
+import { ask, type Asking } from "./internal/principals.js"
 import * as Middleware from "./Middleware.js"
 import type { Sent } from "./ResponseDraft.js"
 
@@ -118,6 +119,8 @@ export interface Facts {
   readonly aborted: boolean
   /** The pattern, where a route has matched. */
   readonly route?: string | undefined
+  /** By which backend the principal was found, where there is one. */
+  readonly authenticatedBy?: string | undefined
 }
 
 /**
@@ -127,6 +130,7 @@ export interface Facts {
  * - `http.request.method`, `url.scheme`: always.
  * - `http.response.status_code`: if a response was sent.
  * - `http.route`, `network.protocol.version`: where known.
+ * - `authentication.method`: the backend that has found a principal, where one has.
  * - `error.type`: the status from 500 on, else `aborted` for a response of which not all was sent.
  *
  * @example
@@ -152,8 +156,9 @@ export const policy = (options: Options = {}): (facts: Facts) => Labels => {
   checkBoundaries("duration", "seconds", options.boundaries?.duration)
   checkBoundaries("size", "bytes", options.boundaries?.size)
   const begin = initial(options.methods)
-  return ({ aborted, httpVersion, method, route, scheme, status }) => {
+  return ({ aborted, authenticatedBy, httpVersion, method, route, scheme, status }) => {
     const labels = begin(method, scheme)
+    if (authenticatedBy !== undefined) labels["authentication.method"] = authenticatedBy
     if (status !== notSent) labels["http.response.status_code"] = String(status)
     if (status >= 500) labels["error.type"] = String(status)
     else if (aborted || status === notSent) labels["error.type"] = "aborted"
@@ -216,7 +221,9 @@ export const middleware = <const Name extends string = "Metrics">(
       const source = sourceOf(exchange.request)
       if (running.has(source)) return
       const [tags] = ofActive(begin(exchange.request.method, exchange.get(Client).scheme))
-      running.set(source, { began: exchange.clock.unsafeCurrentTimeNanos(), tags })
+      const run: Running = { began: exchange.clock.unsafeCurrentTimeNanos(), tags }
+      running.set(source, run)
+      ask(source, run)
       active?.unsafeUpdate(1, tags)
     },
     response: (draft, exchange) => {
@@ -240,7 +247,8 @@ export const middleware = <const Name extends string = "Metrics">(
           httpVersion: source.httpVersion,
           status,
           aborted,
-          route
+          route,
+          authenticatedBy: run.authenticatedBy
         })
         const [inSeconds, inBytes] = ofResponses(
           ownLabels === undefined ? standard : { ...ownLabels(request, sent), ...standard }
@@ -256,7 +264,7 @@ export const middleware = <const Name extends string = "Metrics">(
 
 type Tags = ReadonlyArray<MetricLabel.MetricLabel>
 
-interface Running {
+interface Running extends Asking {
   readonly began: bigint
   readonly tags: Tags
 }

@@ -22,6 +22,7 @@ import {
   Layer,
   Logger,
   LogLevel,
+  Metric,
   Option,
   Redacted,
   Schema,
@@ -34,6 +35,7 @@ import {
   Authorization,
   Forwarded,
   Keyring,
+  Metrics,
   Session,
   SessionStore,
   Stack,
@@ -702,6 +704,28 @@ describe("a WebSocket", () => {
 })
 
 describe("what is told of it", () => {
+  it.scoped("the metrics have how it was known", () =>
+    Effect.gen(function*() {
+      const stack = Stack.make(
+        Forwarded.middleware({ trust: "none" }),
+        Metrics.middleware({ measure: ["duration"], labels: () => ({ test: "Authentication" }) }),
+        CurrentUser.optional()
+      )
+      const send = yield* withBackend(serve(stack(maybe)), Authentication.firstOf(bearer, key))
+      const before = Metric.unsafeSnapshot()
+      for (const headers of [{}, { authorization: "Bearer good" }, { "x-api-key": "acme_1234" }]) {
+        yield* send({ headers })
+      }
+      const methods = Metric.unsafeSnapshot().filter((pair) => !before.includes(pair)).flatMap((
+        { metricKey: { tags } }
+      ) =>
+        tags.some(({ key, value }) => key === "test" && value === "Authentication")
+          ? [tags.find(({ key }) => key === "authentication.method")?.value]
+          : []
+      )
+      assert.deepStrictEqual(new Set(methods), new Set([undefined, "bearer", "apiKey"]))
+    }))
+
   it.scoped("the access log has who it was; no log has a credential", () =>
     Effect.gen(function*() {
       const lines: Array<string> = []
