@@ -100,7 +100,7 @@ export const wrap = (name: string, wrap: Wrap): Middleware.Any => Middleware.aro
 /** No answer at all is an answer a test can wait for: by the real clock, the test's stands still. */
 export const answered = <A, E>(
   effect: Effect.Effect<A, E>,
-  within: `${number} seconds` = "3 seconds"
+  within: `${number} seconds` = "10 seconds"
 ): Effect.Effect<A, E> =>
   Effect.raceFirst(
     effect,
