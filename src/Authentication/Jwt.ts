@@ -331,7 +331,7 @@ export const jwks = (options: JwksOptions): KeySource<HttpClient.HttpClient> => 
     current: (now) => {
       if (answer !== undefined && now < answer.at + maxAge) return answer.keys
       // while it is down, nobody waits for it who can do without
-      return failed && (flight !== undefined || now < asked + cooldown) ? lasting(now) : undefined
+      return failed && now < asked + cooldown ? lasting(now) : undefined
     },
     renew: (now) => {
       const last = lasting(now)

@@ -572,6 +572,9 @@ describe("jwks", () => {
       // an unknown kid has it asked
       assert.strictEqual(yield* verify(ring().token()), "unknown-key")
       assert.strictEqual(yield* verify(token), "unknown-key")
+      // nor is it remembered beside one that is good by the new keys
+      assert.strictEqual(yield* verify(fresh.token()), "Verified")
+      assert.strictEqual(yield* verify(token), "unknown-key")
       assert.strictEqual(server.requests, 2)
       // an empty set is one
       server.answer = []
@@ -639,7 +642,14 @@ describe("jwks", () => {
     const failures: ReadonlyArray<readonly [reason: string, answer: JwksServer["answer"]]> = [
       ["unreachable", (response) => void response.destroy()],
       ["status", (response) => void response.writeHead(500).end("{\"keys\":[]}")],
-      ["unreachable", (response) => void response.writeHead(302, { location: "/elsewhere" }).end()],
+      // where it leads, there would be a set
+      [
+        "unreachable",
+        (response) =>
+          void (response.req.url === "/jwks"
+            ? response.writeHead(302, { location: "/elsewhere" }).end()
+            : response.end("{\"keys\":[]}"))
+      ],
       ["malformed", "{"],
       ["malformed", "[]"],
       ["malformed", "{\"keys\":{}}"],
