@@ -407,6 +407,7 @@ describe("the notes example", () => {
       const { body, headers } = yield* browser.get(port, "/account?from=shop")
       for (const text of ["<h1>ada</h1>", "Welcome, ada", "&#60;b&#62;tea&#60;/b&#62;"]) assert.include(body, text)
       assert.strictEqual(headers["cache-control"], "no-store, private")
+      assert.include(headers["content-security-policy"], "frame-ancestors 'none'")
 
       const out = yield* browser.post(port, "/logout", "")
       assert.deepStrictEqual([out.headers["location"], browser.cookie], ["/login", ""])

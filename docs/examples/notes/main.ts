@@ -81,14 +81,15 @@ const node = NodeHttpServer.layerConfig(() => createServer(), {
   host: Config.string("HOST").pipe(Config.withDefault("127.0.0.1"))
 })
 
-const services = Layer.provideMerge(backend, Layer.mergeAll(Users.Default, Tokens.layer(secret("TOKEN_SECRET")))).pipe(
+/** Who there is, and how they show who they are. */
+const users = Layer.provideMerge(backend, Layer.merge(Users.Default, Tokens.layer(secret("TOKEN_SECRET")))).pipe(
   Layer.provideMerge(PasswordHash.layerScrypt())
 )
 
 NodeRuntime.runMain(Layer.launch(
   Layer.effectDiscard(greeting).pipe(
     Layer.provideMerge(server),
-    Layer.provide([Notes.Default, services, store, Keyring.layerConfig(secret("KEYRING"))]),
+    Layer.provide([Notes.Default, users, store, Keyring.layerConfig(secret("KEYRING"))]),
     Layer.provide(DebugPage.layerConfig(Config.withDefault(Config.boolean("DEBUG"), false))),
     Layer.provide(node)
   )
