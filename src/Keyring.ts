@@ -304,7 +304,7 @@ const bounded = (text: string): string => {
 const prefix = (context: string): string => JSON.stringify(context)
 
 const mac = (key: Crypto.KeyObject, context: string, signed: string): string =>
-  Crypto.createHmac("sha256", key).update(prefix(context)).update(signed).digest("base64url")
+  Crypto.createHmac("sha256", key).update(prefix(context) + signed).digest("base64url")
 
 /** In a time that does not depend on where they differ, nor on how long the given one is. */
 const isSame = (given: string, expected: string): boolean => {

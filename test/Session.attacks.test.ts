@@ -16,6 +16,7 @@ import {
   makeGate,
   middlewareOf,
   oldKeyring,
+  piped,
   read,
   serve
 } from "./utils/counter.js"
@@ -465,30 +466,32 @@ describe("a WebSocket", () => {
     })
   const sent = Array.from({ length: 5 }, () => "SessionSent")
 
+  /** Serves the socket, and connects to it with the cookies of a browser that has been there. */
+  const setting = (kind: Session.Kind, first: Write, { isNew = false } = {}) =>
+    Effect.gen(function*() {
+      const seen = witness()
+      const { said, socket } = yield* serveSocket(kind, first)
+      const ports: Array<number> = []
+      const send = yield* serve(middlewareOf(kind), { "/socket": socket }, {
+        ...piped,
+        mount: (app, middleware) =>
+          Effect.map(listen(Stack.serve(app as HttpApp.Default, middleware as Middleware.Middleware)), (port) => {
+            ports.push(port)
+            return (init) => request(port, init)
+          })
+      }).pipe(Effect.provide(seen.layer))
+      const visit = browser(send)
+      if (!isNew) yield* visit("/inc")
+      const client = yield* Effect.orDie(connect(ports[0]!, { path: "/socket", headers: { cookie: visit.cookie() } }))
+      return { visit, client, said, logged: Effect.as(Effect.repeatN(Effect.yieldNow(), 200), seen.logged) }
+    })
+  const lost = "ERROR What was written to a session is lost"
+
   it.scoped.each(kinds)(
     "reads the session, and what it writes after the 101 is a SessionSent (%s)",
     (kind) =>
       Effect.gen(function*() {
-        const seen = witness()
-        const { said, socket } = yield* serveSocket(kind, ({ update }) => update(inc))
-        const ports: Array<number> = []
-        const visit = browser(
-          yield* Effect.provide(
-            serve(middlewareOf(kind), { "/socket": socket }, {
-              name: "",
-              handles: true,
-              router: "none",
-              mount: (app, middleware) =>
-                Effect.map(listen(Stack.serve(app as HttpApp.Default, middleware as Middleware.Middleware)), (port) => {
-                  ports.push(port)
-                  return (init) => request(port, init)
-                })
-            }),
-            seen.layer
-          )
-        )
-        yield* visit("/inc")
-        const client = yield* Effect.orDie(connect(ports[0]!, { path: "/socket", headers: { cookie: visit.cookie() } }))
+        const { client, logged, said, visit } = yield* setting(kind, ({ update }) => update(inc))
         client.send("go")
         // what was written before is there
         assert.strictEqual(yield* client.next, "2")
@@ -496,13 +499,27 @@ describe("a WebSocket", () => {
         assert.strictEqual((yield* client.closed).code, 1000)
         const { before, closed, opened } = yield* said
         assert.deepStrictEqual([before, opened, closed], [1, sent, sent])
-        yield* Effect.repeatN(Effect.yieldNow(), 200)
-        assert.strictEqual(yield* read(visit("/get")), kind === "stored" ? 2 : 1)
         // what no response can carry is not lost in silence
-        assert.deepStrictEqual(
-          seen.logged,
-          kind === "stored" ? [] : ["ERROR What was written to a session is lost: no response can carry it"]
-        )
+        assert.deepStrictEqual(yield* logged, kind === "stored" ? [] : [`${lost}: no response can carry it`])
+        assert.strictEqual(yield* read(visit("/get")), kind === "stored" ? 2 : 1)
+      }).pipe(memory),
+    timeout
+  )
+
+  it.scoped.each<[what: string, first: Write, during: string, isNew: boolean, message: string, n: number]>([
+    ["is new", ({ update }) => update(inc), "/none", true, `${lost}: no response can carry its cookie`, 0],
+    ["is rotated", ({ rotate }) => rotate(), "/none", false, `${lost}: no response can carry its cookie`, 1],
+    ["is set", ({ set }) => set({ n: 9, note: "" }), "/inc", false, `${lost} +`, 2]
+  ])(
+    "one that %s before the 101 is lost with a word",
+    ([, first, during, isNew, message, n]) =>
+      Effect.gen(function*() {
+        const { client, logged, said, visit } = yield* setting("stored", first, { isNew })
+        yield* visit(during)
+        client.close(1000)
+        yield* said
+        assert.deepStrictEqual(yield* logged, [message])
+        assert.strictEqual(yield* read(visit("/get")), n)
       }).pipe(memory),
     timeout
   )

@@ -262,6 +262,40 @@ describe("the identifier from before a rotation", () => {
         assert.strictEqual(visit.jar.size, 0)
       }).pipe(Effect.provide(store))
     }))
+
+  it.scoped(
+    "what another fiber writes while a save is under way is written later, a rotation too",
+    () =>
+      Effect.gen(function*() {
+        const [gate, calls] = [yield* makeGate, Array<Operation>()]
+        const store = watched((operation) => {
+          calls.push(operation)
+          return operation === "save" ? gate.pass : Effect.void
+        })
+        yield* Effect.gen(function*() {
+          const own = {
+            "/both": as((session) =>
+              Effect.gen(function*() {
+                yield* session.update(inc)
+                const saving = yield* Effect.fork(session.save)
+                yield* gate.entered
+                yield* session.update(inc)
+                yield* session.rotate({ principal: "ada" })
+                yield* gate.open
+                yield* saving
+                return (yield* session.get).n
+              })
+            )
+          }
+          const visit = browser(yield* serve(middlewareOf("stored"), own))
+          yield* visit("/inc")
+          assert.strictEqual(yield* read(visit("/both")), 3)
+          assert.deepStrictEqual(yield* read(visit("/all")), [3, false, "ada"])
+          assert.deepStrictEqual(calls, ["create", "load", "save", "rotate", "load"])
+        }).pipe(Effect.provide(store))
+      }),
+    timeout
+  )
 })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -288,13 +322,17 @@ describe("what the store is asked", () => {
     ["new and given a principal", "/login", "new", ["create"]],
     ["new and rotated", "/rotate", "new", []],
     ["new and ended", "/destroy", "new", []],
-    ["new, written and ended", "/write+end", "new", []]
+    ["new, written and ended", "/write+end", "new", []],
+    ["new, saved and ended", "/save+end", "new", ["create", "destroy"]],
+    ["rotated, saved and ended", "/turn+end", "now", ["load", "rotate", "destroy"]]
   ])("%s", ([, path, age, calls]) => {
     const { store, taken } = counting()
     return Effect.gen(function*() {
       const own = {
         "/both": as(({ rotate, update }) => Effect.zip(rotate({ principal: "ada" }), update(inc))),
         "/end": as(({ destroy, get }) => Effect.zip(get, destroy)),
+        "/save+end": as(({ destroy, save, update }) => Effect.all([update(inc), save, destroy])),
+        "/turn+end": as(({ destroy, rotate, save }) => Effect.all([rotate(), save, destroy])),
         "/write+end": as(({ destroy, update }) => Effect.zip(update(inc), destroy))
       }
       const visit = browser(yield* serve(middlewareOf("stored"), own))
@@ -303,8 +341,32 @@ describe("what the store is asked", () => {
       taken()
       assert.strictEqual((yield* visit(path)).status, 200)
       assert.deepStrictEqual(taken(), calls)
+      if (path.endsWith("end")) {
+        assert.strictEqual(visit.jar.size, 0)
+        assert.lengthOf(yield* Counter.list("ada"), 0)
+      }
     }).pipe(Effect.provide(store))
   })
+
+  it.scoped("no touch by what another request has written already", () => {
+    const { store, taken } = counting()
+    return Effect.gen(function*() {
+      const gate = yield* makeGate
+      const note: Write = ({ update }) => update((value) => ({ ...value, note: "seen" }))
+      const own = {
+        "/slow": as((session) => Effect.all([session.get, gate.pass, note(session)])),
+        "/fast": as(note)
+      }
+      const visit = browser(yield* serve(middlewareOf("stored"), own))
+      yield* visit("/inc")
+      const slowly = yield* Effect.fork(visit("/slow"))
+      yield* gate.entered
+      yield* visit("/fast")
+      yield* gate.open
+      assert.strictEqual((yield* slowly).status, 200)
+      assert.deepStrictEqual(taken(), ["create", "load", "load", "save", "save", "load"])
+    }).pipe(Effect.provide(store))
+  }, timeout)
 
   it.scoped("with epochs one more, where it has a principal", () => {
     const { store, taken } = counting()

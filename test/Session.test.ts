@@ -232,6 +232,24 @@ for (const kind of kinds) {
         if (kind === "stored") assert.deepStrictEqual(yield* read(copy("/all")), [0, true, null])
       }).pipe(memory), timeout)
 
+    it.scoped(
+      "a rotation is another identifier, and the same age unless it has a principal",
+      () =>
+        Effect.gen(function*() {
+          const visit = browser(yield* serve(middlewareOf(kind)))
+          yield* visit("/inc")
+          const ids: Array<unknown> = []
+          for (const path of ["/get", "/rotate", "/login", "/logout"]) {
+            yield* visit(path)
+            ids.push(yield* read(visit("/id")))
+          }
+          assert.lengthOf(new Set(ids), 4)
+          for (const id of ids) assert.match(String(id), /^[\w-]{43}$/)
+          assert.deepStrictEqual(yield* read(visit("/all")), [1, false, null])
+        }).pipe(memory),
+      timeout
+    )
+
     it.scoped("set can be run twice, as any Effect can", () =>
       Effect.gen(function*() {
         const own = {

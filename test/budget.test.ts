@@ -7,6 +7,7 @@ import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Data, Effect, Tracer } from "effect"
 import {
   AccessLog,
+  Authentication,
   Cors,
   ExceptionHandlers,
   Forwarded,
@@ -137,6 +138,22 @@ const preflight: Init = {
   headers: { ...crossOrigin.headers, "access-control-request-method": "PUT" }
 }
 
+class Caller extends Authentication.Tag("test/Caller")<Caller, string>() {}
+const plainBearer = Authentication.bearerOf<string>(
+  "plain",
+  {},
+  (exchange, token, { challenge, invalid }) =>
+    token === "good"
+      ? Authentication.Authenticated(exchange, {
+        method: "plain",
+        subject: "ada",
+        identity: { user: "ada" },
+        challenge
+      })
+      : invalid("no")
+)
+const bearer = (token: string): Init => ({ headers: { ...crossOrigin.headers, authorization: `Bearer ${token}` } })
+
 class Tagged extends Data.TaggedError("Tagged")<{}> {}
 const handling = stackOf(
   ServerErrors.middleware(),
@@ -221,6 +238,38 @@ for (const mount of measured) {
           ...[bare, answer, preflighted].map(({ operations, sets }) => `${operations} / ${sets}`)
         ])
       }))
+
+    it.effect("a 401 costs no more than an answer, and enters neither router nor handler", () =>
+      Effect.gen(function*() {
+        let entered = 0
+        const handler = Effect.sync(() => {
+          entered++
+          return HttpServerResponse.text("ok")
+        })
+        const app = appOf(mount, handler)
+        const stack = stackOf(whole, Caller.required())
+        const bare = yield* costOf(mount, identity, app, bearer("good"))
+        const answer = yield* costOf(mount, stack, app, bearer("good"))
+        assert.strictEqual(entered, 4)
+        const refused = [
+          yield* costOf(mount, stack, app, crossOrigin),
+          yield* costOf(mount, stack, app, bearer("bad"))
+        ]
+        assert.strictEqual(entered, 4)
+        // inside of platform's router, that one carries the failure: within what a failure may cost
+        const most = mount.router === "outside"
+          ? { operations: bare.operations * 1.3, sets: Math.ceil(bare.sets * 1.3) }
+          : answer
+        for (const { operations, sets } of refused) {
+          assert.isAtMost(operations, most.operations)
+          assert.isAtMost(sets, most.sets)
+        }
+        assert.isAtMost(answer.operations - bare.operations, 5)
+        table.push([
+          `${mount.name}, 401`,
+          ...[bare, answer, ...refused].map(({ operations, sets }) => `${operations} / ${sets}`)
+        ])
+      }).pipe(Effect.provide(Caller.layer(plainBearer))))
 
     if (mount.handles) {
       it.effect("a failure that is handled costs at most 1.3 times an answer", () =>

@@ -248,6 +248,38 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
     code: "Effect.flatMap(Counter, (counter) => counter.set({ n: \"1\" }))",
     says: /Type 'string' is not assignable to type 'number'/
   },
+  // who it is, and what they may do
+  {
+    title: "A handler that needs a principal, and nobody to provide it",
+    code: "Layer.launch(Stack.serve(greet, cors)).pipe(Effect.provide(server), Effect.runFork)",
+    says: /Effect<never, never, CurrentUser>/
+  },
+  {
+    title: "A principal without its backend",
+    code: "Layer.launch(Stack.serve(greet, CurrentUser.required())).pipe(Effect.provide(server), Effect.runFork)",
+    says: /Effect<never, never, BackendOf<CurrentUser>>/
+  },
+  {
+    title: "A backend for a session that the tag does not name",
+    code:
+      `CurrentUser.layer(Authentication.session(Counter, { find: (name) => Effect.succeed(Option.some({ user: { name } })) }))`,
+    says: /MustBeRequiredByTag<Counter>[^]*name its tag in Authentication\.Tag/
+  },
+  {
+    title: "A backend of another user",
+    code: "CurrentUser.layer(Authentication.apiKey({ find: () => Effect.succeed(Option.some({ user: { id: 7 } })) }))",
+    says: /Property 'name' is missing in type '{ id: number; }'/
+  },
+  {
+    title: "A route of which nobody has said who may come",
+    code: "CurrentUser.route(\"GET\", \"/\", CurrentUser.required(), greet)",
+    says: /AccessOf<CurrentUser>/
+  },
+  {
+    title: "A rule by a name that there is not",
+    code: "CurrentUser.requires({ role: [\"admin\"] })",
+    says: /'role' does not exist/
+  },
   // WebSocket
   {
     title: "A close code that no server may send",
@@ -275,9 +307,9 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
 const prelude = `import {
   HttpApiMiddleware, HttpApp, HttpLayerRouter, HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse
 } from "@effect/platform"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer, Option, Schema } from "effect"
 import {
-  ExceptionHandlers, Forwarded, Middleware, RequestId, ServerErrors, Session as Sessions, Stack, WebSocket
+  Authentication, ExceptionHandlers, Forwarded, Middleware, RequestId, ServerErrors, Session as Sessions, Stack, WebSocket
 } from "effect-middleware"
 import {
   auth, Busy, condition, cors, Database, errors, limit, NotFound, Session, session, Store, User
@@ -290,6 +322,8 @@ class Counter extends Sessions.Tag("app/Counter")<Counter>()(Schema.Struct({
   n: Schema.optionalWith(Schema.Number, { default: () => 0 })
 })) {}
 const counted = Effect.as(Counter, HttpServerResponse.empty())
+class CurrentUser extends Authentication.Tag("app/CurrentUser")<CurrentUser, { readonly name: string }>() {}
+const greet = Effect.as(CurrentUser, HttpServerResponse.empty())
 `
 
 // ---------------------------------------------------------------------------------------------------------------------

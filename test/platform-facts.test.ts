@@ -38,6 +38,7 @@ import {
   Tracer
 } from "effect"
 import { globalValue } from "effect/GlobalValue"
+import type * as Net from "node:net"
 import { answered, type ErasedApp, Plain, Teapot } from "./utils/laws.js"
 import { type App, listen, mounts, request, send } from "./utils/TestApp.js"
 import { connect, raw } from "./utils/webSocket.js"
@@ -648,6 +649,23 @@ describe("an upgrade in Node's server", () => {
       })
       yield* connect(port)
       assert.deepStrictEqual(yield* found, ["1.1", 100 * 2 ** 20, "number", false, "function", "function", "function"])
+    }))
+
+  it.scoped("leaves the symbol of ws on a connection that has closed, and nothing under it", () =>
+    Effect.gen(function*() {
+      const { found, port } = yield* upgrade(() => {}, (source) => source)
+      const client = yield* connect(port)
+      const source = yield* found
+      client.close(1000)
+      yield* client.closed
+      yield* Effect.async<void>((resume) => {
+        const { socket } = source as unknown as { readonly socket: Net.Socket }
+        if (socket.destroyed) resume(Effect.void)
+        else socket.once("close", () => resume(Effect.void))
+      })
+      const symbols = Object.getOwnPropertySymbols(source.socket).map(({ description }) => description)
+      assert.include(symbols, "websocket")
+      assert.isUndefined(wsOf(source))
     }))
 
   it.scoped("leaves the errors of the connection to nobody before it is opened", () =>

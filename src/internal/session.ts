@@ -58,7 +58,8 @@ export const codecOf = <A, I>(
     if (content.version > version || (content.version < version && migrate === undefined)) return undefined
     try {
       const data = content.version === version ? content.data : migrate?.(content.data, content.version)
-      return Either.getOrUndefined(Either.map(toValue(data), (value) => ({ value, flashes })))
+      const decoded = toValue(data)
+      return Either.isRight(decoded) ? { value: decoded.right, flashes } : undefined
     } catch {
       // a migration that has not thought of it
       return undefined
@@ -164,6 +165,7 @@ export abstract class Handle<A> implements Service<A> {
   private accessed = false
   private sent = false
   private turns: Effect.Semaphore | undefined
+  private encoded: { readonly state: State<A>; readonly content: Content } | undefined
 
   constructor(
     protected readonly spec: Spec<A>,
@@ -182,7 +184,12 @@ export abstract class Handle<A> implements Service<A> {
   abstract readonly save: Effect.Effect<void, WriteError>
 
   get get() {
-    return Effect.map(this.load, ({ state }) => state.value)
+    return Effect.suspend(() => {
+      const loaded = this.loadNow()
+      return Effect.isEffect(loaded)
+        ? Effect.map(loaded, ({ state }) => state.value)
+        : Effect.succeed(loaded.state.value)
+    })
   }
   // getters, so that what is taken off the session works alone: `const { update } = yield* Cart`
   get set() {
@@ -342,18 +349,19 @@ export abstract class Handle<A> implements Service<A> {
 
   /** What there is, and what it holds by now: found once, however many ask. */
   protected get load(): Effect.Effect<Loaded<A>, SessionUnavailable> {
-    return Effect.suspend(() => {
-      this.accessed = true
+    return Effect.suspend(() => lift(this.loadNow()))
+  }
+  private loadNow(): Loaded<A> | Effect.Effect<Loaded<A>, SessionUnavailable> {
+    this.accessed = true
+    const { loaded } = this
+    if (loaded !== undefined) return loaded
+    const found = this.find()
+    if (!Effect.isEffect(found)) return this.start(found)
+    return this.alone(() => {
       const { loaded } = this
-      if (loaded !== undefined) return Effect.succeed(loaded)
-      const found = this.find()
-      if (!Effect.isEffect(found)) return Effect.succeed(this.start(found))
-      return this.alone(() => {
-        const { loaded } = this
-        return loaded === undefined
-          ? Effect.map(this.settled(found), (base) => this.start(base))
-          : Effect.succeed(loaded)
-      })
+      return loaded === undefined
+        ? Effect.map(this.settled(found), (base) => this.start(base))
+        : Effect.succeed(loaded)
     })
   }
   /** Fibers of the request ask the store one after the other, and each goes by what the one before has left. */
@@ -426,8 +434,15 @@ export abstract class Handle<A> implements Service<A> {
     const { operations, rotation, spec, state = base.state } = this
     if (rotation !== undefined && (base.id !== undefined || rotation.bound?.principal !== undefined)) return true
     if (operations.length === 0) return false
-    const payloadOf = (state: State<A>) => print(spec.codec.encode(state, base.epoch))
-    return payloadOf(state) !== (base.payload ?? payloadOf(base.state))
+    return print(this.encode(state, base.epoch)) !== (base.payload ?? print(spec.codec.encode(base.state, base.epoch)))
+  }
+  /** Once for one state: it is looked at as it is written, as the response leaves, and as it is kept. */
+  protected encode(state: State<A>, epoch: number): Content {
+    const { encoded } = this
+    if (encoded?.state === state && encoded.content.epoch === epoch) return encoded.content
+    const content = this.spec.codec.encode(state, epoch)
+    this.encoded = { state, content }
+    return content
   }
   private epochOf(principal: string): Effect.Effect<number, SessionUnavailable> {
     const { now, spec, store } = this
@@ -591,11 +606,11 @@ export class CookieHandle<A> extends Handle<A> {
   }
 
   private portable(base: Base<A>): string {
-    const { rotation, spec, state = base.state } = this
+    const { rotation, state = base.state } = this
     const { createdAt, epoch, principal } = this.whose(base)
     const kept = rotation === undefined ? base.identifier : undefined
     const id = kept ?? (this.identifier ??= this.makeIdentifier())
-    return printPortable({ id, createdAt, touchedAt: this.now, principal, ...spec.codec.encode(state, epoch) })
+    return printPortable({ id, createdAt, touchedAt: this.now, principal, ...this.encode(state, epoch) })
   }
 
   /** It goes with the response. */
@@ -744,7 +759,7 @@ export class StoredHandle<A> extends Handle<A> {
     const { now, operations: { length: count }, rotation, spec, state = base.state, store, touching } = this
     const { id, version } = base
     const { createdAt, epoch, principal } = this.whose(base)
-    const payload = print(spec.codec.encode(state, epoch))
+    const payload = print(this.encode(state, epoch))
     const settle =
       (changes: Partial<Base<A>>, send?: string) => (outcome: Outcome): Effect.Effect<void, WriteError> => {
         if (outcome === "conflict" && attempts > 0) return this.again(base, attempts - 1)

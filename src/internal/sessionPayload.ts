@@ -53,8 +53,8 @@ export const parsePortable = (text: string): Portable | undefined => {
   if (content === undefined || json === undefined) return undefined
   const { c, i, p, t } = json
   if (typeof i !== "string" || !isTime(c) || !isTime(t) || (p !== undefined && typeof p !== "string")) return undefined
-  // spread last: Node 20 takes microseconds to add members to a copy
-  return { id: i, createdAt: c, touchedAt: t, principal: p, ...content }
+  const { data, epoch, flashes, version } = content
+  return { id: i, createdAt: c, touchedAt: t, principal: p, version, data, flashes, epoch }
 }
 
 const parseJson = (text: string): Json | undefined => {
@@ -68,11 +68,12 @@ const parseJson = (text: string): Json | undefined => {
 
 const contentOf = (json: Json | undefined): Content | undefined => {
   if (json === undefined) return undefined
-  const { d, e = 0, f = [], v } = json
+  const { d, e = 0, f = none, v } = json
   return isCount(v) && isCount(e) && Array.isArray(f) && f.every(isFlash)
-    ? { version: v, data: d, epoch: e, flashes: f.map(([kind, text]) => ({ kind, text })) }
+    ? { version: v, data: d, epoch: e, flashes: f.length === 0 ? none : f.map(([kind, text]) => ({ kind, text })) }
     : undefined
 }
+const none: ReadonlyArray<never> = []
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const isTime = isCount

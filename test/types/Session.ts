@@ -38,6 +38,7 @@ typeOf(cart.update(({ items }) => ({ items: [...items, "tea"] }))).is<Effect.Eff
 typeOf(cart.modify(({ items }) => [items.length, { items: [] }])).is<Effect.Effect<number, Session.WriteError>>()
 typeOf(cart.rotate({ principal: "ada" })).is<Effect.Effect<void, Session.WriteError>>()
 typeOf(cart.destroy).is<Effect.Effect<void, Session.SessionSent | SessionStore.SessionUnavailable>>()
+typeOf(cart.createdAt).is<Effect.Effect<Option.Option<DateTime.Utc>, SessionStore.SessionUnavailable>>()
 typeOf(cart.expiresAt).is<Effect.Effect<Option.Option<DateTime.Utc>, SessionStore.SessionUnavailable>>()
 typeOf(cart.flashes).is<Effect.Effect<ReadonlyArray<Session.Flash>, Session.WriteError>>()
 // @ts-expect-error a function that gives a part alone
