@@ -49,13 +49,30 @@ ask "a forged host" 400 '^HTTP' --header 'Host: evil.test' "$url/notes"
 
 browser=(--cookie "$folder/jar" --cookie-jar "$folder/jar")
 json=(--header 'Content-Type: application/json' --data)
+page=(--header 'Accept: text/html')
 ask "a cart" 200 '^set-cookie: session=.*; HttpOnly; SameSite=Lax' "${browser[@]}" "${json[@]}" '{"item":"tea"}' "$url/cart"
-ask "a login" 204 '^set-cookie: session=' "${browser[@]}" "${json[@]}" '{"name":"ada"}' "$url/login"
-ask "the cart of a name" 200 '"cart":\["tea"\],.*"Welcome, ada"' "${browser[@]}" "$url/cart"
+ask "a page of somebody" 303 '^location: /login\?return_to=' "${browser[@]}" "${page[@]}" "$url/account?from=shop"
+form=$url$(sed -n 's/^location: //p' "$folder/answer" | tr -d '\r')
+ask "the form" 200 '<form method="post">' "${browser[@]}" "$form"
+ask "a wrong password" 401 'The name or the password is wrong' "${browser[@]}" --data 'name=ada&password=wrong' "$form"
+login=$(grep -om1 "name=ada&password=[^']*" "$folder/log") || fail "it printed no password"
+ask "a login" 303 '^location: /account\?from=shop$' "${browser[@]}" --data "$login" "$form"
+ask "the page" 200 'In your cart: tea' "${browser[@]}" "${page[@]}" "$url/account?from=shop"
+ask "a route for administrators" 200 '"name":"ada","roles":\["admin"\]' "${browser[@]}" "$url/users"
 cp "$folder/jar" "$folder/other"
 ask "out, everywhere" 200 '"ended":1' "${browser[@]}" "${json[@]}" '{}' "$url/logout-everywhere"
 ! grep -q session "$folder/jar" || fail "out, everywhere: the cookie is still there"
-ask "what another browser has left" 403 '"Log in first"' --cookie "$folder/other" "$url/sessions"
+ask "what another browser has left" 401 '^www-authenticate: .*Cookie' --cookie "$folder/other" "$url/sessions"
+
+key=$(grep -om1 'x-api-key: notes_[A-Za-z0-9_-]*' "$folder/log") || fail "it printed no key"
+ask "a key" 200 '^content-type: text/plain' --header "$key" "$url/export"
+ask "no administrator" 403 'do not permit' --header "$key" "$url/users"
+ask "a token" 200 '"token_type":"Bearer"' --header "$key" --data scope=notes:export "$url/token"
+token=$(grep -o '"access_token":"[^"]*' "$folder/answer" | cut -d '"' -f 4)
+ask "what it is for" 200 '^content-type: text/plain' --header "Authorization: Bearer $token" "$url/export"
+ask "a token of another scope" 200 '"scope":"notes:import"' --header "$key" --data scope=notes:import "$url/token"
+token=$(grep -o '"access_token":"[^"]*' "$folder/answer" | cut -d '"' -f 4)
+ask "what it is not for" 403 '^www-authenticate: .*insufficient_scope' --header "Authorization: Bearer $token" "$url/export"
 
 kill -TERM -- "-$group"
 for _ in $(seq 50); do

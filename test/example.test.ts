@@ -1,13 +1,27 @@
 import { HttpServer } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Chunk, Context, Effect, HashMap, Layer, Logger, Option, Queue, TestClock } from "effect"
-import { DebugPage, Entropy, SessionStore, Stack } from "effect-middleware"
+import {
+  Cause,
+  Chunk,
+  Config,
+  Context,
+  Effect,
+  HashMap,
+  Layer,
+  Logger,
+  Option,
+  Queue,
+  Redacted,
+  TestClock
+} from "effect"
+import { type Authentication, DebugPage, Entropy, Keyring, PasswordHash, SessionStore, Stack } from "effect-middleware"
 import { spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Http from "node:http"
 import * as Path from "node:path"
 import { server, stack } from "../docs/examples/notes/app.js"
 import { Note, NoteNotFound, Notes } from "../docs/examples/notes/Notes.js"
+import { backend, CurrentUser, Tokens, Users } from "../docs/examples/notes/Users.js"
 import { describeRedis } from "./utils/describeRedis.js"
 import { answered } from "./utils/laws.js"
 import { makeServer } from "./utils/redis.js"
@@ -27,39 +41,69 @@ const threeNotes = Layer.succeed(
   })
 )
 
-const start = (
-  notes: Layer.Layer<Notes> = Notes.Default,
-  store: Layer.Layer<SessionStore.SessionStore> = SessionStore.layerMemory()
-) =>
-  Effect.map(
-    Layer.build(server.pipe(Layer.provide([notes, store]), Layer.provideMerge(nodeServer))),
-    (context) => {
-      const { address } = Context.get(context, HttpServer.HttpServer)
-      return address._tag === "TcpAddress" ? address.port : 0
-    }
+interface Options {
+  readonly notes?: Layer.Layer<Notes>
+  readonly store?: Layer.Layer<SessionStore.SessionStore>
+  readonly users?: typeof backend | Layer.Layer<Authentication.BackendOf<CurrentUser>>
+}
+
+const secret = "Vx0b2kqTq6yJmJ3l8pYwHn5sRf9cZdA1uEoGiKtLbXw="
+
+/** Gives the port, and the key of the robot. */
+const startWithKey = ({ notes = Notes.Default, store = SessionStore.layerMemory(), users = backend }: Options = {}) => {
+  const directory = Layer.merge(Users.Default, Tokens.layer(Config.succeed(Redacted.make(secret)))).pipe(
+    // as cheap as can be, since no test is about what it costs
+    Layer.provideMerge(PasswordHash.layerScrypt({ N: 2 }))
   )
+  return server.pipe(
+    Layer.provideMerge(Layer.provideMerge(users, directory)),
+    Layer.provide([notes, store, Keyring.layer({ keys: [Redacted.make(secret)] })]),
+    Layer.provideMerge(nodeServer),
+    Layer.build,
+    Effect.orDie,
+    Effect.map((context) => {
+      const { address } = Context.get(context, HttpServer.HttpServer)
+      const { key } = Context.get(context, Users)
+      return { port: address._tag === "TcpAddress" ? address.port : 0, key: { "x-api-key": key } }
+    })
+  )
+}
+
+const start = (options?: Options) => Effect.map(startWithKey(options), ({ port }) => port)
 
 // --- sessions --------------------------------------------------------------------------------------------------------
 
-/** Keeps the cookie that it is given, for all ports, as browsers do. */
+const json = { "content-type": "application/json" }
+const form = { "content-type": "application/x-www-form-urlencoded" }
+const html = { accept: "text/html" }
+const ada = "name=ada&password=correct+horse"
+const bob = "name=bob&password=battery+staple"
+
+/** Keeps the cookie that it is given, for all ports, as browsers do. What it sends is JSON, or a form by its text. */
 const makeBrowser = (cookie = "") => {
   const browser = {
     cookie,
-    ask: (port: number, method: string, path: string, body?: object) =>
+    ask: (port: number, method: string, path: string, body?: object | string) =>
       Effect.map(
         request(port, {
           method,
           path,
-          headers: { cookie: browser.cookie, ...body && json },
-          ...body && { body: JSON.stringify(body) }
+          headers: {
+            cookie: browser.cookie,
+            ...typeof body === "object" ? json : typeof body === "string" ? form : html
+          },
+          ...body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }
         }),
         (reply) => {
           for (const set of reply.cookies) browser.cookie = set.includes("Max-Age=0") ? "" : set.split(";")[0]!
-          return { ...reply, json: reply.body === "" ? undefined : JSON.parse(reply.body) }
+          return {
+            ...reply,
+            json: /json/.test(reply.headers["content-type"] ?? "") ? JSON.parse(reply.body) : undefined
+          }
         }
       ),
     get: (port: number, path: string) => browser.ask(port, "GET", path),
-    post: (port: number, path: string, body: object) => browser.ask(port, "POST", path, body),
+    post: (port: number, path: string, body: object | string) => browser.ask(port, "POST", path, body),
     delete: (port: number, path: string) => browser.ask(port, "DELETE", path)
   }
   return browser
@@ -70,51 +114,50 @@ const visit = (here: number, there: number) =>
   Effect.gen(function*() {
     const [laptop, phone] = [makeBrowser(), makeBrowser()]
 
-    // a cart needs no name
+    // a cart needs no login
     assert.deepStrictEqual((yield* laptop.get(here, "/cart")).cookies, [])
     const { cookies, json } = yield* laptop.post(here, "/cart", { item: "tea" })
     assert.deepStrictEqual(json, { cart: ["tea"] })
     assert.lengthOf(cookies, 1)
     assert.match(cookies[0]!, /^session=[\w-]{43}; Max-Age=1209600; Path=\/; HttpOnly; SameSite=Lax$/)
-    assert.strictEqual((yield* laptop.get(there, "/sessions")).status, 403)
+    assert.strictEqual((yield* laptop.delete(there, "/sessions/1")).status, 401)
 
     // it is kept by who logs in, under another identifier; the message is shown once
     const before = makeBrowser(laptop.cookie)
-    assert.strictEqual((yield* laptop.post(here, "/login", { name: "ada" })).status, 204)
+    assert.strictEqual((yield* laptop.post(here, "/login", ada)).headers["location"], "/account")
     assert.notStrictEqual(laptop.cookie, before.cookie)
-    const mine = { name: "ada", cart: ["tea"] }
-    assert.deepStrictEqual((yield* laptop.get(there, "/cart")).json, { ...mine, messages: ["Welcome, ada"] })
-    assert.deepStrictEqual((yield* laptop.get(here, "/cart")).json, { ...mine, messages: [] })
+    assert.deepStrictEqual((yield* laptop.get(there, "/cart")).json, { cart: ["tea"], messages: ["Welcome, ada"] })
+    assert.deepStrictEqual((yield* laptop.get(here, "/cart")).json, { cart: ["tea"], messages: [] })
 
     // the one from before is nobody's, and changes nothing
     assert.deepStrictEqual((yield* before.get(there, "/cart")).json, { cart: ["tea"], messages: [] })
-    assert.strictEqual((yield* before.get(there, "/sessions")).status, 403)
+    assert.strictEqual((yield* before.get(there, "/sessions")).status, 303)
     assert.strictEqual((yield* before.post(there, "/cart", { item: "salt" })).status, 409)
-    assert.strictEqual((yield* before.post(there, "/logout-everywhere", {})).status, 403)
+    assert.strictEqual((yield* before.post(there, "/logout-everywhere", {})).status, 401)
 
     // another browser, which the first one ends
-    yield* phone.post(there, "/login", { name: "ada" })
+    yield* phone.post(there, "/login", ada)
     const sessions: ReadonlyArray<{ id: string; current: boolean }> = (yield* laptop.get(here, "/sessions")).json
     assert.deepStrictEqual(sessions.map(({ current }) => current).sort(), [false, true])
     const { id } = sessions.find(({ current }) => !current)!
     assert.notInclude(phone.cookie, id)
     assert.strictEqual((yield* laptop.delete(there, `/sessions/${id}`)).status, 204)
     assert.strictEqual((yield* laptop.delete(here, `/sessions/${id}`)).status, 404)
-    assert.strictEqual((yield* phone.get(here, "/sessions")).status, 403)
+    assert.strictEqual((yield* phone.get(here, "/sessions")).status, 303)
 
     // out, at one
-    yield* phone.post(here, "/login", { name: "ada" })
-    yield* phone.post(here, "/logout", {})
+    yield* phone.post(here, "/login", ada)
+    yield* phone.post(here, "/logout", "")
     assert.deepStrictEqual([phone.cookie, (yield* laptop.get(there, "/sessions")).json.length], ["", 1])
 
     // out, everywhere
-    yield* phone.post(there, "/login", { name: "ada" })
+    yield* phone.post(there, "/login", ada)
     const [old, others] = [makeBrowser(laptop.cookie), makeBrowser(phone.cookie)]
     assert.deepStrictEqual((yield* laptop.post(here, "/logout-everywhere", {})).json, { ended: 2 })
     assert.strictEqual(laptop.cookie, "")
     for (const { get } of [old, others]) {
       assert.deepStrictEqual((yield* get(there, "/cart")).json, { cart: [], messages: [] })
-      assert.strictEqual((yield* get(here, "/sessions")).status, 403)
+      assert.strictEqual((yield* get(here, "/sessions")).status, 303)
     }
   })
 
@@ -124,8 +167,6 @@ const asleep: Effect.Effect<void> = Effect.flatMap(
   (sleeps) => Chunk.isEmpty(sleeps) ? Effect.zipRight(macrotask, asleep) : Effect.void
 )
 const macrotask = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
-
-const json = { "content-type": "application/json" }
 
 describe("the notes example", () => {
   it.scoped("creates, reads, lists and deletes notes", () =>
@@ -228,7 +269,7 @@ describe("the notes example", () => {
 
   it.scoped("streams: the first note arrives before the last is produced", () =>
     Effect.gen(function*() {
-      const port = yield* start(threeNotes)
+      const port = yield* start({ notes: threeNotes })
       const chunks = yield* Queue.unbounded<string>()
       yield* Effect.async<void>((resume) => {
         Http.get({ port, host: "127.0.0.1", path: "/notes/stream", agent: false }, (response) => {
@@ -261,7 +302,7 @@ describe("the notes example", () => {
 
   it.scopedLive("has a WebSocket, which says what is wrong by its code", () =>
     Effect.gen(function*() {
-      const port = yield* start(threeNotes)
+      const port = yield* start({ notes: threeNotes })
       const client = yield* Effect.orDieWith(connect(port, { path: "/live" }), (closed) =>
         new Error(JSON.stringify(closed)))
       client.send("1")
@@ -296,65 +337,200 @@ describe("the notes example", () => {
   it.scoped("shows one visitor nothing of another", () =>
     Effect.gen(function*() {
       const port = yield* start()
-      const [ada, bob] = [makeBrowser(), makeBrowser()]
-      yield* ada.post(port, "/login", { name: "ada" })
-      yield* ada.post(port, "/cart", { item: "tea" })
-      yield* bob.post(port, "/login", { name: "bob" })
-      assert.lengthOf((yield* bob.get(port, "/sessions")).json, 1)
-      const [{ id }] = (yield* ada.get(port, "/sessions")).json
-      assert.strictEqual((yield* bob.delete(port, `/sessions/${id}`)).status, 404)
-      assert.deepStrictEqual((yield* bob.post(port, "/logout-everywhere", {})).json, { ended: 1 })
-      assert.strictEqual((yield* ada.get(port, "/cart")).json.name, "ada")
+      const [one, other] = [makeBrowser(), makeBrowser()]
+      yield* one.post(port, "/login", ada)
+      yield* one.post(port, "/cart", { item: "tea" })
+      yield* other.post(port, "/login", bob)
+      assert.lengthOf((yield* other.get(port, "/sessions")).json, 1)
+      const [{ id }] = (yield* one.get(port, "/sessions")).json
+      assert.strictEqual((yield* other.delete(port, `/sessions/${id}`)).status, 404)
+      assert.deepStrictEqual((yield* other.post(port, "/logout-everywhere", {})).json, { ended: 1 })
+      assert.deepStrictEqual((yield* one.get(port, "/cart")).json.cart, ["tea"])
       // at the same browser
-      yield* ada.post(port, "/login", { name: "bob" })
-      assert.deepStrictEqual((yield* ada.get(port, "/cart")).json, {
-        name: "bob",
-        cart: [],
-        messages: ["Welcome, bob"]
-      })
+      yield* one.post(port, "/login", bob)
+      assert.deepStrictEqual((yield* one.get(port, "/cart")).json, { cart: [], messages: ["Welcome, bob"] })
     }))
 
-  it.scoped("takes no form for a visitor's own", () =>
+  it.scoped("takes no form of another site or port for a visitor's own", () =>
     Effect.gen(function*() {
       const port = yield* start()
-      const ada = makeBrowser()
-      yield* ada.post(port, "/login", { name: "ada" })
-      for (const path of ["/cart", "/login", "/logout", "/logout-everywhere"]) {
-        const headers = { cookie: ada.cookie }
-        const form = { ...headers, "content-type": "text/plain" }
-        assert.strictEqual((yield* request(port, { method: "POST", path, headers: form, body: "{}" })).status, 415)
-        assert.strictEqual((yield* request(port, { method: "POST", path, headers })).status, 400)
+      const browser = makeBrowser()
+      yield* browser.post(port, "/login", ada)
+      const { cookie } = browser
+      const post = (path: string, headers: Record<string, string>, body = "") =>
+        Effect.map(
+          request(port, { method: "POST", path, headers: { cookie, ...headers }, body }),
+          ({ status }) => status
+        )
+      for (const path of ["/cart", "/logout-everywhere"]) {
+        assert.strictEqual(yield* post(path, { "content-type": "text/plain" }, "{}"), 415)
+        assert.strictEqual(yield* post(path, {}), 400)
+      }
+      for (const [path, body] of [["/login", bob], ["/logout", ""]] as const) {
+        assert.strictEqual(yield* post(path, { "content-type": "text/plain" }, body), 415)
+        for (const site of ["cross-site", "same-site"]) {
+          assert.strictEqual(yield* post(path, { ...form, "sec-fetch-site": site }, body), 403)
+        }
       }
       const preflight = { origin: "http://localhost:5173", "access-control-request-method": "DELETE" }
       const { headers } = yield* request(port, { method: "OPTIONS", path: "/sessions/1", headers: preflight })
       assert.notProperty(headers, "access-control-allow-credentials")
-      assert.strictEqual((yield* ada.get(port, "/cart")).json.name, "ada")
+      assert.include((yield* browser.get(port, "/account")).body, "<h1>ada</h1>")
+      assert.strictEqual(yield* post("/logout", { ...form, "sec-fetch-site": "same-origin" }), 303)
+    }))
+
+  it.scoped("sends a browser to the form, and with the right password back to its page", () =>
+    Effect.gen(function*() {
+      const port = yield* start()
+      const browser = makeBrowser()
+      const { headers: { location = "" }, status } = yield* browser.get(port, "/account?from=shop")
+      assert.strictEqual(status, 303)
+      assert.match(location, /^\/login\?return_to=/)
+      const shown = yield* browser.get(port, location)
+      assert.deepStrictEqual([shown.status, shown.cookies], [200, []])
+      assert.include(shown.body, "<form method=\"post\">")
+
+      // nobody learns who there is
+      const wrong = yield* browser.post(port, location, "name=ada&password=wrong")
+      assert.deepStrictEqual(
+        [wrong.status, wrong.cookies, wrong.headers["www-authenticate"], wrong.headers["cache-control"]],
+        [401, [], "Cookie realm=\"app\"", "no-store"]
+      )
+      assert.strictEqual(wrong.body, shown.body.replace("></p>", ">The name or the password is wrong</p>"))
+      const unknown = yield* browser.post(port, location, "name=eve&password=wrong")
+      assert.deepStrictEqual([unknown.status, unknown.body], [401, wrong.body])
+      assert.strictEqual((yield* browser.get(port, "/account")).status, 303)
+
+      const right = yield* browser.post(port, location, ada)
+      assert.deepStrictEqual([right.status, right.headers["location"]], [303, "/account?from=shop"])
+      yield* browser.post(port, "/cart", { item: "<b>tea</b>" })
+      const { body, headers } = yield* browser.get(port, "/account?from=shop")
+      for (const text of ["<h1>ada</h1>", "Welcome, ada", "&#60;b&#62;tea&#60;/b&#62;"]) assert.include(body, text)
+      assert.strictEqual(headers["cache-control"], "no-store, private")
+      assert.include(headers["content-security-policy"], "frame-ancestors 'none'")
+
+      const out = yield* browser.post(port, "/logout", "")
+      assert.deepStrictEqual([out.headers["location"], browser.cookie], ["/login", ""])
+      assert.strictEqual((yield* browser.get(port, "/account")).status, 303)
+      // a script is told
+      assert.strictEqual((yield* request(port, { path: "/account" })).status, 401)
+    }))
+
+  it.scoped("goes back to no address that it has not signed", () =>
+    Effect.gen(function*() {
+      const port = yield* start()
+      const browser = makeBrowser()
+      const { headers: { location = "" } } = yield* browser.get(port, "/account")
+      const forged = location.replace(Buffer.from("/account").toString("base64url"), "Ly9ldmlsLnRlc3Q")
+      assert.notStrictEqual(forged, location)
+      for (const path of ["/login?return_to=//evil.test", forged]) {
+        assert.strictEqual((yield* browser.post(port, path, ada)).headers["location"], "/account")
+      }
+    }))
+
+  it.scoped("has a route for administrators", () =>
+    Effect.gen(function*() {
+      const { key, port } = yield* startWithKey()
+      const [one, other] = [makeBrowser(), makeBrowser()]
+      yield* one.post(port, "/login", ada)
+      yield* other.post(port, "/login", bob)
+      assert.deepStrictEqual((yield* one.get(port, "/users")).json, [
+        { name: "ada", roles: ["admin"], sessions: 1 },
+        { name: "bob", roles: [], sessions: 1 }
+      ])
+      assert.strictEqual((yield* other.get(port, "/users")).status, 403)
+      assert.strictEqual((yield* request(port, { path: "/users", headers: key })).status, 403)
+      assert.strictEqual((yield* request(port, { path: "/users" })).status, 401)
+      assert.match((yield* makeBrowser().get(port, "/users")).headers["location"] ?? "", /^\/login\?return_to=/)
+    }))
+
+  it.scoped("gives a machine a token of five minutes for its key, with scopes of the key's", () =>
+    Effect.gen(function*() {
+      const { key, port } = yield* startWithKey({ notes: threeNotes })
+      const exported = (headers: Record<string, string>) => request(port, { path: "/export", headers })
+      const ask = (headers: Record<string, string>, body: string) =>
+        request(port, { method: "POST", path: "/token", headers: { ...form, ...headers }, body })
+      const bearer = (reply: { readonly body: string }) => ({
+        authorization: `Bearer ${JSON.parse(reply.body).access_token}`
+      })
+
+      assert.strictEqual((yield* exported(key)).body, "1\tnote 1\n2\tnote 2\n3\tnote 3\n")
+      const given = yield* ask(key, "scope=notes:export+notes:everything")
+      const { access_token, ...rest } = JSON.parse(given.body)
+      assert.deepStrictEqual(rest, { token_type: "Bearer", expires_in: 300, scope: "notes:export" })
+      assert.strictEqual(given.headers["cache-control"], "no-store, private")
+      assert.strictEqual((yield* exported(bearer(given))).status, 200)
+      assert.strictEqual(JSON.parse((yield* ask(key, "")).body).scope, "notes:export notes:import")
+
+      // of another scope
+      const narrow = bearer(yield* ask(key, "scope=notes:import"))
+      const refused = yield* exported(narrow)
+      assert.deepStrictEqual(
+        [refused.status, refused.headers["www-authenticate"]],
+        [403, "Bearer realm=\"app\", error=\"insufficient_scope\", scope=\"notes:export\""]
+      )
+      // a token gives no token, and a person has no key
+      assert.strictEqual((yield* ask(bearer(given), "")).status, 403)
+      const browser = makeBrowser()
+      yield* browser.post(port, "/login", ada)
+      assert.strictEqual((yield* browser.post(port, "/token", "")).status, 403)
+      assert.strictEqual((yield* browser.get(port, "/export")).status, 403)
+
+      // none, a wrong one beside a good one, one of another server
+      assert.strictEqual(
+        (yield* exported({})).headers["www-authenticate"],
+        "Bearer realm=\"app\", ApiKey realm=\"app\", in=\"header\", name=\"x-api-key\", Cookie realm=\"app\""
+      )
+      const signature = narrow.authorization.split(".")[2]
+      const tampered = { authorization: `Bearer ${access_token.replace(/[^.]+$/, signature)}` }
+      assert.strictEqual((yield* exported({ ...key, ...tampered })).status, 401)
+      assert.strictEqual((yield* exported({ "x-api-key": `${key["x-api-key"]}x` })).status, 401)
+      const { port: elsewhere } = yield* startWithKey()
+      assert.strictEqual((yield* request(elsewhere, { path: "/export", headers: key })).status, 401)
+
+      yield* TestClock.adjust("6 minutes")
+      assert.strictEqual((yield* exported(bearer(given))).status, 401)
+      assert.strictEqual((yield* exported(key)).status, 200)
+    }))
+
+  it.scoped("has users that a test swaps by one line", () =>
+    Effect.gen(function*() {
+      const status = (users: NonNullable<Options["users"]>) =>
+        Effect.flatMap(start({ users }), (port) => request(port, { path: "/users" })).pipe(
+          Effect.map(({ status }) => status)
+        )
+      assert.strictEqual(yield* status(CurrentUser.layerTest({ name: "ada" }, { roles: ["admin"] })), 200)
+      assert.strictEqual(yield* status(CurrentUser.layerTest({ name: "ada" })), 403)
+      assert.strictEqual(yield* status(CurrentUser.layerAnonymous), 401)
+      assert.strictEqual(yield* status(CurrentUser.layerUnavailable), 503)
     }))
 
   it.scoped("has a session store that a test can swap: without it, who needs no session is served", () =>
     Effect.gen(function*() {
       const down = (operation: string) => () =>
         new SessionStore.SessionUnavailable({ operation, cause: new Error("down") })
-      const port = yield* start(
-        Notes.Default,
-        Layer.succeed(SessionStore.SessionStore, {
-          load: down("load"),
-          create: down("create"),
-          save: down("save"),
-          rotate: down("rotate"),
-          destroy: down("destroy"),
-          list: down("list"),
-          destroyAll: down("destroyAll"),
-          epoch: down("epoch"),
-          advanceEpoch: down("advanceEpoch")
-        })
-      )
-      const ada = makeBrowser()
-      assert.deepStrictEqual((yield* ada.get(port, "/cart")).json, { cart: [], messages: [] })
-      const { cookies, headers, json, status } = yield* ada.post(port, "/cart", { item: "tea" })
+      const store = Layer.succeed(SessionStore.SessionStore, {
+        load: down("load"),
+        create: down("create"),
+        save: down("save"),
+        rotate: down("rotate"),
+        destroy: down("destroy"),
+        list: down("list"),
+        destroyAll: down("destroyAll"),
+        epoch: down("epoch"),
+        advanceEpoch: down("advanceEpoch")
+      })
+      const { key, port } = yield* startWithKey({ store })
+      const browser = makeBrowser()
+      assert.deepStrictEqual((yield* browser.get(port, "/cart")).json, { cart: [], messages: [] })
+      const { cookies, headers, json, status } = yield* browser.post(port, "/cart", { item: "tea" })
       assert.deepStrictEqual([status, headers["retry-after"], cookies], [503, "5", []])
       assert.strictEqual(json.detail, "Sessions cannot be reached at the moment")
       assert.strictEqual((yield* request(port, { path: "/notes" })).status, 200)
+      // who has a session is not taken for nobody; who has a key needs none
+      const visitor = makeBrowser("session=AjB8brhTS_oH95yRXXOnlZisEcnjphEzIKUEp58e8OE")
+      assert.strictEqual((yield* visitor.get(port, "/account")).status, 503)
+      assert.strictEqual((yield* request(port, { path: "/export", headers: key })).status, 200)
     }))
 
   it("draws its onion", () => {

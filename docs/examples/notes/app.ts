@@ -15,8 +15,11 @@ import {
   Validate,
   WebSocket
 } from "effect-middleware"
+import * as Access from "./access.js"
+import * as Login from "./login.js"
 import { Note, type NoteNotFound, Notes } from "./Notes.js"
 import * as Sessions from "./sessions.js"
+import { Visitor } from "./Users.js"
 
 /** First is outermost: it meets the request first and the response last. */
 export const stack = Stack.make(
@@ -33,7 +36,7 @@ export const stack = Stack.make(
   TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
   WebSocket.middleware({ origins: ["same-origin", /http:\/\/localhost:\d+/] }),
   // an example: http://localhost may keep the cookie, too
-  Sessions.Visitor.middleware({ kind: "stored", cookie: { localhost: true } }),
+  Visitor.middleware({ kind: "stored", cookie: { localhost: true } }),
   ExceptionHandlers.concat(
     ExceptionHandlers.standard(),
     ExceptionHandlers.byTag({
@@ -143,7 +146,9 @@ export const routes = Layer.mergeAll(
   HttpLayerRouter.add("GET", "/broken/unavailable", unavailable),
   HttpLayerRouter.add("GET", "/broken/half", half),
   HttpLayerRouter.add("GET", "/broken/unsendable", unsendable),
-  Sessions.routes
+  Sessions.routes,
+  Login.routes,
+  Access.routes
 )
 
 export const server = Stack.serveRouter(routes, stack)

@@ -3,17 +3,20 @@
  */
 import { HttpServer } from "@effect/platform"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Config, Console, Effect, Layer, Option } from "effect"
-import { DebugPage, SessionStore, Stack } from "effect-middleware"
+import { Config, Console, Effect, Layer, Option, Redacted } from "effect"
+import { DebugPage, Keyring, PasswordHash, SessionStore, Stack } from "effect-middleware"
 import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
+import { randomBytes } from "node:crypto"
 import { createServer } from "node:http"
 import { server, stack } from "./app.js"
 import { Notes } from "./Notes.js"
+import { backend, people, Tokens, Users } from "./Users.js"
 
-const greeting = HttpServer.addressWith((address) => {
-  const port = address._tag === "TcpAddress" ? address.port : 0
-  const url = `http://127.0.0.1:${port}`
-  return Console.log(`
+const greeting = Effect.gen(function*() {
+  const { address } = yield* HttpServer.HttpServer
+  const { key } = yield* Users
+  const url = `http://127.0.0.1:${address._tag === "TcpAddress" ? address.port : 0}`
+  yield* Console.log(`
 ${Stack.describe(stack)}
 
 Listening on ${url}. Try:
@@ -33,17 +36,36 @@ A visitor's session, in memory or at REDIS_URL. With another jar you are at anot
 
   json='content-type: application/json'
   curl -i -b jar -c jar ${url}/cart -H "$json" -d '{"item":"tea"}'
-  curl -i -b jar -c jar ${url}/login -H "$json" -d '{"name":"ada"}'
   curl -i -b jar -c jar ${url}/cart
+
+Who logs in, in a browser at ${url}/account or here:
+
+${
+    people.map(({ name, password }) => `  curl -i -b jar -c jar ${url}/login -d 'name=${name}&password=${password}'`)
+      .join("\n")
+  }
+  curl -i -b jar -c jar ${url}/account
   curl -i -b jar -c jar ${url}/sessions
   curl -i -b jar -c jar ${url}/sessions/ID -X DELETE
-  curl -i -b jar -c jar ${url}/logout -H "$json" -d '{}'
+  curl -i -b jar -c jar ${url}/users   # for ${people[0].name}, who is an administrator
+  curl -i -b jar -c jar ${url}/logout -X POST
   curl -i -b jar -c jar ${url}/logout-everywhere -H "$json" -d '{}'
+
+A machine, by a key, and by a token of five minutes that it gets for it:
+
+  key='x-api-key: ${key}'
+  curl -i ${url}/export -H "$key"
+  curl -i ${url}/token -H "$key" -d scope=notes:export
+  curl -i ${url}/export -H 'authorization: Bearer TOKEN'
 
 What goes wrong: ${url}/broken/ followed by defect, failure, both, unavailable, half or unsendable.
 A client is told nothing of it. With DEBUG=true you are: by curl, and in a browser.
 `)
 })
+
+/** Of this process, and gone with it, unless it is given one: then others can verify what it has signed. */
+const secret = (name: string) =>
+  Config.redacted(name).pipe(Config.withDefault(Redacted.make(randomBytes(32).toString("base64"))))
 
 /** In memory; with REDIS_URL in Redis, where they outlive this process, and others share them. */
 const store = Layer.unwrapEffect(Effect.map(
@@ -59,10 +81,15 @@ const node = NodeHttpServer.layerConfig(() => createServer(), {
   host: Config.string("HOST").pipe(Config.withDefault("127.0.0.1"))
 })
 
+/** Who there is, and how they show who they are. */
+const users = Layer.provideMerge(backend, Layer.merge(Users.Default, Tokens.layer(secret("TOKEN_SECRET")))).pipe(
+  Layer.provideMerge(PasswordHash.layerScrypt())
+)
+
 NodeRuntime.runMain(Layer.launch(
   Layer.effectDiscard(greeting).pipe(
     Layer.provideMerge(server),
-    Layer.provide([Notes.Default, store]),
+    Layer.provide([Notes.Default, users, store, Keyring.layerConfig(secret("KEYRING"))]),
     Layer.provide(DebugPage.layerConfig(Config.withDefault(Config.boolean("DEBUG"), false))),
     Layer.provide(node)
   )
