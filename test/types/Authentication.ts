@@ -235,6 +235,13 @@ same<
   CurrentUser | Authentication.AccessOf<CurrentUser>
 >()
 
+// one that requires a session, with the session
+const combined = Stack.layerRouter(Visitor.required()).combine(Stack.layerRouter(Visit.middleware({ kind: "stored" })))
+export const ofVisitor = Layer.provide(
+  HttpLayerRouter.add("GET", "/", Effect.as(Visitor, HttpServerResponse.empty())),
+  combined.layer
+)
+
 // in a HttpApi
 
 class Authed extends HttpApiMiddleware.Tag<Authed>()("app/Authed", {
