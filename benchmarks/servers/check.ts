@@ -4,7 +4,7 @@ import * as Fs from "node:fs"
 import * as Http from "node:http"
 import { setTimeout } from "node:timers/promises"
 import type { Name } from "./contestants.js"
-import { type Case, cases, content, origins, type Reply, wanted } from "./work.js"
+import { badTokens, type Case, cases, content, origins, type Reply, wanted } from "./work.js"
 
 const plain = { "content-type": "text/plain" }
 
@@ -46,6 +46,18 @@ export const checkOrigins = async (server: Name, port: number): Promise<void> =>
       origins.includes(origin) ? origin : undefined,
       `${server}: what it says to ${origin}`
     )
+  }
+}
+
+/** That a token is looked at: each check that all have. */
+export const checkTokens = async (server: Name, port: number): Promise<void> => {
+  const refused = cases.find(({ name }) => name === "401")!
+  for (const [what, token] of Object.entries(badTokens)) {
+    const { status } = await ask(port, {
+      ...refused,
+      headers: { ...refused.headers, authorization: `Bearer ${token}` }
+    })
+    assert.equal(status, 401, `${server}: what it says to a token of which the ${what} is wrong`)
   }
 }
 

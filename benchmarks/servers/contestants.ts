@@ -21,20 +21,28 @@ export const contestants = [
   },
   {
     name: "fastify",
-    is: "hooks, response schemas, `@fastify/cors`",
-    packages: ["fastify", "@fastify/cors"]
+    is: "hooks, response schemas, `@fastify/cors`; `fast-jwt`, with its cache",
+    packages: ["fastify", "@fastify/cors", "fast-jwt"]
   },
   {
     name: "hono",
-    is: "its own `timing`, `request-id` and `cors`",
+    is: "its own `timing`, `request-id`, `cors` and `jwt`",
     packages: ["hono", "@hono/node-server"]
   },
-  { name: "koa", is: "`@koa/router`, `@koa/cors`", packages: ["koa", "@koa/router", "@koa/cors"] },
-  { name: "express", is: "without ETag and `X-Powered-By`; `cors`", packages: ["express", "cors"] },
+  {
+    name: "koa",
+    is: "`@koa/router`, `@koa/cors`; `jsonwebtoken`",
+    packages: ["koa", "@koa/router", "@koa/cors", "jsonwebtoken"]
+  },
+  {
+    name: "express",
+    is: "without ETag and `X-Powered-By`; `cors`; `jsonwebtoken`",
+    packages: ["express", "cors", "jsonwebtoken"]
+  },
   {
     name: "starlette",
     is:
-      "its own `TrustedHostMiddleware` and `CORSMiddleware`, all else as plain ASGI, on uvicorn with uvloop and httptools",
+      "its own `TrustedHostMiddleware` and `CORSMiddleware`, PyJWT, all else as plain ASGI, on uvicorn with uvloop and httptools",
     packages: []
   }
 ] as const satisfies ReadonlyArray<Contestant>

@@ -1,6 +1,6 @@
 import * as ChildProcess from "node:child_process"
 import * as Path from "node:path"
-import { check, checkLog, checkOrigins, expectedOf } from "./check.js"
+import { check, checkLog, checkOrigins, checkTokens, expectedOf } from "./check.js"
 import { type Contestant, contestants, type Name } from "./contestants.js"
 import {
   aboutCores,
@@ -20,7 +20,9 @@ export const full: Plan = { rounds: 3, connections: 64, start: 20_000, warmUp: 8
 export const quick: Plan = { rounds: 1, connections: 64, start: 4000, warmUp: 1000, measuring: 250, rate: 1000 }
 
 const python = ["python3", "/usr/bin/python3"]
-  .find((python) => ChildProcess.spawnSync(python, ["-c", "import starlette, uvicorn, uvloop, httptools"]).status === 0)
+  .find((python) =>
+    ChildProcess.spawnSync(python, ["-c", "import starlette, uvicorn, uvloop, httptools, jwt"]).status === 0
+  )
 const starlette = Path.join(import.meta.dirname, "apps", "starlette.py")
 
 /** Checks all, then measures all. */
@@ -33,7 +35,7 @@ export const run = async (
   const servers = select("server", contestants, selection.servers)
     .filter(({ name }) => name !== "starlette" || python !== undefined)
   if (python === undefined) {
-    log("Starlette is left out: apt-get install python3-starlette uvicorn python3-uvloop python3-httptools")
+    log("Starlette is left out: apt-get install python3-starlette uvicorn python3-uvloop python3-httptools python3-jwt")
   }
   const names = servers.map(({ name }) => name)
   const asked = select("case", cases, selection.cases).map((one) => ({ ...one, servers: names }))
@@ -54,6 +56,7 @@ export const run = async (
           if (variant === "logged") await checkLog(name, one, port, fileOf(name))
         }
         if (variant === "full") await checkOrigins(name, port)
+        if (variant === "auth") await checkTokens(name, port)
       }
     })
     log(`${variant}: ${names.join(", ")} do the same work`)

@@ -2,8 +2,10 @@
  * The application that every server is: what it is asked, and what has to come of it.
  *
  * Outermost first: who the client is (no proxy is trusted), the time it took, a request id, trusted hosts, CORS,
- * failures and unknown routes as problem details, and a router of two routes.
+ * failures and unknown routes as problem details, and a router of two routes. The variant `auth` has a bearer token
+ * between CORS and the rest.
  */
+import { createHmac } from "node:crypto"
 
 export const hosts: readonly [string, ...ReadonlyArray<string>] = ["api.example.com", "www.example.com", "localhost"]
 export const origins = ["https://app.example.com", "https://admin.example.com"]
@@ -41,8 +43,51 @@ export const problems = {
   userLocked: JSON.stringify({ type: "https://example.com/problems/user-locked", title: "User locked", status: 409 })
 }
 
-/** Without any middleware; with all of it; and with a line of JSON a request on standard output beside. */
-export type Variant = "bare" | "full" | "logged"
+/** Signs the tokens, by HS256; `starlette.py` has it, the issuer and the audience too. */
+export const secret = "of these benchmarks, and of nothing else"
+export const issuer = "https://login.example.com"
+export const audience = "https://api.example.com"
+
+const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url")
+
+const token = (claims: object = {}, by = secret, alg = "HS256") => {
+  // of 2025 and until 2100: the same in each process
+  const all = { iss: issuer, aud: audience, sub: "42", iat: 1_735_689_600, exp: 4_102_444_800, ...claims }
+  const input = `${base64url({ alg, typ: "JWT" })}.${base64url(all)}`
+  return `${input}.${createHmac(`sha${alg.slice(2)}`, by).update(input).digest("base64url")}`
+}
+
+/** None of them is good, for one reason each. */
+export const badTokens = {
+  signature: token({}, "of somebody else, whoever that may be"),
+  algorithm: token({}, secret, "HS512"),
+  issuer: token({ iss: "https://login.example.org" }),
+  audience: token({ aud: "https://other.example.com" }),
+  expired: token({ exp: 1_735_693_200 })
+}
+
+export interface Refusal {
+  readonly headers: typeof problemHeaders & { readonly "www-authenticate": string }
+  readonly body: string
+}
+
+/** What a request without a token is told, and one whose token is not good. */
+export const unauthenticated: { readonly [of in "absent" | "invalid"]: Refusal } = {
+  absent: {
+    headers: { ...problemHeaders, "www-authenticate": "Bearer realm=\"app\"" },
+    body: JSON.stringify({ title: "Unauthorized", status: 401, detail: "Credentials are required" })
+  },
+  invalid: {
+    headers: { ...problemHeaders, "www-authenticate": "Bearer realm=\"app\", error=\"invalid_token\"" },
+    body: JSON.stringify({ title: "Unauthorized", status: 401, detail: "The credentials are not good" })
+  }
+}
+
+/**
+ * Without any middleware; with all of it; with a line of JSON a request on standard output beside; and with a token for
+ * each request.
+ */
+export type Variant = "bare" | "full" | "logged" | "auth"
 
 export interface Case {
   readonly name: string
@@ -114,6 +159,23 @@ const crossOrigin = (reply: Pick<Reply, "body" | "headers">) => ({
 })
 const one = json(user(42))
 
+const auth = (
+  name: string,
+  is: string,
+  token: string | undefined,
+  status: number,
+  { body, headers }: { readonly headers: Readonly<Record<string, string>>; readonly body: string }
+): Case => ({
+  ...full(
+    name,
+    is,
+    { headers: token === undefined ? {} : { authorization: `Bearer ${token}` } },
+    status,
+    crossOrigin(content(headers, body))
+  ),
+  variant: "auth"
+})
+
 const everything = full("full", "every middleware, 60 bytes of JSON", {}, 200, crossOrigin(one))
 
 export const cases: ReadonlyArray<Case> = [
@@ -167,7 +229,13 @@ export const cases: ReadonlyArray<Case> = [
     409,
     crossOrigin(problem(problems.userLocked))
   ),
-  { ...everything, name: "logged", is: "the same as full, and an access log", variant: "logged" }
+  { ...everything, name: "logged", is: "the same as full, and an access log", variant: "logged" },
+  auth("bearer", "the same as full, and a token that is good", token(), 200, {
+    headers: { "content-type": "application/json", "cache-control": "private", vary: "Authorization,Origin" },
+    body: one.body
+  }),
+  auth("401", "a token that somebody else has signed", badTokens.signature, 401, unauthenticated.invalid),
+  auth("401-none", "no token", undefined, 401, unauthenticated.absent)
 ]
 
 /** The request as it goes over the wire. */

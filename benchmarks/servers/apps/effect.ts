@@ -1,5 +1,5 @@
 /** Platform alone: a middleware of `HttpMiddleware.make` and `Effect.gen` a concern, as its users write them. */
-import { type HttpApp, HttpMiddleware, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { HttpApp, HttpMiddleware, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Context, Effect, Option } from "effect"
 import { randomUUID } from "node:crypto"
 import {
@@ -10,9 +10,12 @@ import {
   origins,
   problemHeaders,
   problems,
+  type Refusal,
   requestHeaders,
+  unauthenticated,
   type Variant
 } from "../work.js"
+import { tokenOf, verify } from "./bearer.js"
 import { listen, router } from "./effectApp.js"
 
 class Client extends Context.Tag("Client")<Client, { readonly address: string | undefined; readonly host: string }>() {}
@@ -83,17 +86,38 @@ const cors = HttpMiddleware.cors({
   maxAge
 })
 
-const inner = router.pipe(
+class CurrentUser extends Context.Tag("CurrentUser")<CurrentUser, { readonly id: string }>() {}
+
+const refusal = ({ body, headers }: Refusal) =>
+  HttpServerResponse.text(body, { status: 401, headers, contentType: headers["content-type"] })
+
+const auth = HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.gen(function*() {
+    const { headers: { authorization } } = yield* HttpServerRequest.HttpServerRequest
+    if (authorization === undefined) return refusal(unauthenticated.absent)
+    const token = tokenOf(authorization)
+    const claims = token === undefined ? undefined : verify(token)
+    if (claims === undefined) return refusal(unauthenticated.invalid)
+    // after platform's `cors`, which sets a `Vary` of its own over that of the app
+    yield* HttpApp.appendPreResponseHandler((_request, response) =>
+      Effect.succeed(HttpServerResponse.setHeader(response, "vary", "Origin, Authorization"))
+    )
+    const response = yield* Effect.provideService(app, CurrentUser, { id: claims.sub })
+    return HttpServerResponse.setHeader(response, "cache-control", "private")
+  })
+)
+
+const handled = router.pipe(
   Effect.catchTags({
     RouteNotFound: () => Effect.succeed(problem(404, problems.notFound)),
     UserLocked: () => Effect.succeed(problem(409, problems.userLocked))
-  }),
-  cors,
-  trustedHost
+  })
 )
+
+const inner = handled.pipe(cors, trustedHost)
 
 export const start = (variant: Variant): Promise<number> => {
   if (variant === "bare") return listen(router)
-  const app = variant === "full" ? inner : accessLog(inner)
-  return listen(app.pipe(requestId, serverTiming, client))
+  const app = { full: inner, logged: accessLog(inner), auth: handled.pipe(auth, cors, trustedHost) }
+  return listen(app[variant].pipe(requestId, serverTiming, client))
 }

@@ -11,10 +11,14 @@ import {
   origins,
   problemHeaders,
   problems,
+  type Refusal,
   requestHeaders,
+  unauthenticated,
   users,
   type Variant
 } from "../work.js"
+import { tokenOf } from "./bearer.js"
+import { verify } from "./jsonwebtoken.js"
 import { listen } from "./listen.js"
 import { whenSent } from "./log.js"
 
@@ -53,6 +57,20 @@ const trustedHost: RequestHandler = (request, response, next) => {
   else problem(response, 400, problems.untrustedHost)
 }
 
+const authentication: RequestHandler = (request, response, next) => {
+  const refuse = ({ body, headers }: Refusal) => {
+    response.status(401).set(headers).send(body)
+  }
+  const { authorization } = request.headers
+  if (authorization === undefined) return refuse(unauthenticated.absent)
+  const token = tokenOf(authorization)
+  response.locals.user = token === undefined ? undefined : verify(token)
+  if (response.locals.user === undefined) return refuse(unauthenticated.invalid)
+  response.setHeader("cache-control", "private")
+  response.vary("Authorization")
+  next()
+}
+
 const notFound: RequestHandler = (_request, response) => problem(response, 404, problems.notFound)
 
 // Express tells an error handler by its four parameters
@@ -83,6 +101,7 @@ export const start = (variant: Variant): Promise<number> => {
     app.use(
       cors({ origin: origins, credentials: true, exposedHeaders, methods, allowedHeaders: requestHeaders, maxAge })
     )
+    if (variant === "auth") app.use(authentication)
   }
   routes(app)
   if (variant !== "bare") app.use(notFound, failed)

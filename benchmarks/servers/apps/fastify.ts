@@ -1,20 +1,27 @@
 import cors from "@fastify/cors"
-import Fastify, { type FastifyInstance, LogController } from "fastify"
+import { createVerifier } from "fast-jwt"
+import Fastify, { type FastifyInstance, type FastifyReply, LogController } from "fastify"
 import { randomUUID } from "node:crypto"
 import type { AddressInfo } from "node:net"
 import {
+  audience,
   exposedHeaders,
   findUser,
   hosts,
+  issuer,
   maxAge,
   methods,
   origins,
   problemHeaders,
   problems,
+  type Refusal,
   requestHeaders,
+  secret,
+  unauthenticated,
   users,
   type Variant
 } from "../work.js"
+import { tokenOf } from "./bearer.js"
 
 class UserLocked extends Error {}
 
@@ -25,6 +32,36 @@ const user = {
   properties: { id: { type: "integer" }, name: { type: "string" }, email: { type: "string" } }
 }
 const answers = (schema: object) => ({ schema: { response: { 200: schema } } })
+
+/** As `@fastify/jwt` does it, which is `fast-jwt` in a hook. */
+const authentication = (app: FastifyInstance) => {
+  const verify = createVerifier({
+    key: secret,
+    algorithms: ["HS256"],
+    allowedIss: issuer,
+    allowedAud: audience,
+    requiredClaims: ["iss", "aud", "exp"],
+    cache: true
+  })
+  const refuse = (reply: FastifyReply, { body, headers }: Refusal) => {
+    reply.code(401).headers(headers).send(body)
+  }
+  app.decorateRequest("user", null)
+  app.addHook("onRequest", (request, reply, done) => {
+    const { authorization } = request.headers
+    if (authorization === undefined) return refuse(reply, unauthenticated.absent)
+    const token = tokenOf(authorization)
+    if (token === undefined) return refuse(reply, unauthenticated.invalid)
+    try {
+      request.setDecorator("user", verify(token))
+    } catch {
+      return refuse(reply, unauthenticated.invalid)
+    }
+    reply.header("cache-control", "private")
+    reply.header("vary", `${reply.getHeader("vary")}, Authorization`)
+    done()
+  })
+}
 
 const stack = async (app: FastifyInstance) => {
   app.addHook("onRequest", (request, reply, done) => {
@@ -73,6 +110,7 @@ export const start = async (variant: Variant): Promise<number> => {
   })
   if (variant === "logged") accessLog(app)
   if (variant !== "bare") await stack(app)
+  if (variant === "auth") authentication(app)
   app.get("/users", answers({ type: "array", items: user }), (_request, reply) => reply.send(users))
   app.get<{ Params: { id: string } }>("/users/:id", answers(user), (request, reply) => {
     const user = findUser(Number(request.params.id))

@@ -2,19 +2,25 @@ import { createAdaptorServer } from "@hono/node-server"
 import { getConnInfo } from "@hono/node-server/conninfo"
 import { Hono, type MiddlewareHandler } from "hono"
 import { cors } from "hono/cors"
+import { HTTPException } from "hono/http-exception"
+import { jwt, type JwtVariables } from "hono/jwt"
 import { requestId, type RequestIdVariables } from "hono/request-id"
 import { timing } from "hono/timing"
 import type { Server } from "node:http"
 import {
+  audience,
   exposedHeaders,
   findUser,
   hosts,
+  issuer,
   maxAge,
   methods,
   origins,
   problemHeaders,
   problems,
   requestHeaders,
+  secret,
+  unauthenticated,
   users,
   type Variant
 } from "../work.js"
@@ -22,7 +28,7 @@ import { listen } from "./listen.js"
 import { write } from "./log.js"
 
 interface Env {
-  readonly Variables: RequestIdVariables
+  readonly Variables: RequestIdVariables & JwtVariables
 }
 
 class UserLocked extends Error {}
@@ -62,15 +68,32 @@ const stack = (app: Hono<Env>) => {
   )
   app.notFound((c) => c.body(problems.notFound, 404, problemHeaders))
   app.onError((error, c) => {
+    if (error instanceof HTTPException && error.status === 401) {
+      const { body, headers } = unauthenticated[c.req.header("authorization") === undefined ? "absent" : "invalid"]
+      return c.body(body, 401, headers)
+    }
     if (!(error instanceof UserLocked)) throw error
     return c.body(problems.userLocked, 409, problemHeaders)
   })
 }
 
-export const start = (variant: Variant): Promise<number> => {
+const authentication = async (app: Hono<Env>) => {
+  const algorithm = { name: "HMAC", hash: "SHA-256" }
+  // from a string it would make a key for each request
+  const key = await crypto.subtle.importKey("raw", Buffer.from(secret), algorithm, false, ["verify"])
+  app.use(jwt({ secret: key, alg: "HS256", verification: { iss: issuer, aud: audience } }))
+  app.use(async (c, next) => {
+    c.header("cache-control", "private")
+    c.header("vary", "Authorization", { append: true })
+    await next()
+  })
+}
+
+export const start = async (variant: Variant): Promise<number> => {
   const app = new Hono<Env>()
   if (variant === "logged") app.use(accessLog)
   if (variant !== "bare") stack(app)
+  if (variant === "auth") await authentication(app)
   app.get("/users", (c) => c.json(users))
   app.get("/users/:id", (c) => {
     const user = findUser(Number(c.req.param("id")))

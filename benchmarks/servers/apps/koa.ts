@@ -12,10 +12,14 @@ import {
   origins,
   problemHeaders,
   problems,
+  type Refusal,
   requestHeaders,
+  unauthenticated,
   users,
   type Variant
 } from "../work.js"
+import { tokenOf } from "./bearer.js"
+import { verify } from "./jsonwebtoken.js"
 import { listen } from "./listen.js"
 import { whenSent } from "./log.js"
 
@@ -67,9 +71,26 @@ const stack = (app: Koa, logs: boolean) => {
   })
 }
 
+const authentication: Koa.Middleware = (ctx, next) => {
+  const refuse = ({ body, headers }: Refusal) => {
+    ctx.status = 401
+    ctx.set(headers)
+    ctx.body = body
+  }
+  const { authorization } = ctx.headers
+  if (authorization === undefined) return refuse(unauthenticated.absent)
+  const token = tokenOf(authorization)
+  ctx.state.user = token === undefined ? undefined : verify(token)
+  if (ctx.state.user === undefined) return refuse(unauthenticated.invalid)
+  ctx.set("cache-control", "private")
+  ctx.vary("Authorization")
+  return next()
+}
+
 export const start = (variant: Variant): Promise<number> => {
   const app = new Koa()
   if (variant !== "bare") stack(app, variant === "logged")
+  if (variant === "auth") app.use(authentication)
   const router = new Router()
   router.get("/users", (ctx) => {
     ctx.body = users

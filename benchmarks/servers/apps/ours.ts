@@ -1,6 +1,8 @@
 /** The same application on this package. */
+import { Layer, Redacted, Schema } from "effect"
 import {
   AccessLog,
+  Authentication,
   Cors,
   ExceptionHandlers,
   Forwarded,
@@ -10,8 +12,20 @@ import {
   Stack,
   TrustedHost
 } from "effect-middleware"
-import { exposedHeaders, hosts, maxAge, methods, origins, requestHeaders, type Variant } from "../work.js"
-import { listen, router, type UserLocked } from "./effectApp.js"
+import * as Jwt from "effect-middleware/Authentication/Jwt"
+import {
+  audience,
+  exposedHeaders,
+  hosts,
+  issuer,
+  maxAge,
+  methods,
+  origins,
+  requestHeaders,
+  secret,
+  type Variant
+} from "../work.js"
+import { layerOn, listen, router, type UserLocked } from "./effectApp.js"
 
 const stack = Stack.make(
   Forwarded.middleware({ trust: "none" }),
@@ -39,7 +53,21 @@ const stack = Stack.make(
 
 const logged = Stack.after(stack, "RequestId", AccessLog.middleware())
 
+class CurrentUser extends Authentication.Tag("CurrentUser")<CurrentUser, { readonly id: string }>() {}
+
+const authenticated = Stack.after(stack, "Cors", CurrentUser.required())
+
+const users = CurrentUser.layer(Jwt.backend({
+  algorithms: ["HS256"],
+  keys: [Jwt.secret(Redacted.make(secret))],
+  issuer,
+  audience,
+  claims: Schema.Struct({ sub: Schema.String }),
+  identity: ({ sub }) => ({ user: { id: sub } })
+}))
+
 export const start = (variant: Variant): Promise<number> => {
   if (variant === "bare") return listen(router)
+  if (variant === "auth") return layerOn(Layer.provide(Stack.serve(router, authenticated), users))
   return listen(router.pipe(variant === "full" ? stack : logged))
 }

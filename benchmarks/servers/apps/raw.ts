@@ -11,9 +11,11 @@ import {
   problemHeaders,
   problems,
   requestHeaders,
+  unauthenticated,
   users,
   type Variant
 } from "../work.js"
+import { type Claims, tokenOf, verify } from "./bearer.js"
 import { listen } from "./listen.js"
 import { whenSent } from "./log.js"
 
@@ -31,6 +33,22 @@ const preflight = [
   `${maxAge}`
 ]
 
+const absent = Object.entries(unauthenticated.absent.headers).flat()
+const invalid = Object.entries(unauthenticated.invalid.headers).flat()
+
+const recent = new Map<string, Claims>()
+
+const authenticate = (token: string | undefined): Claims | undefined => {
+  if (token === undefined) return undefined
+  const known = recent.get(token)
+  if (known !== undefined && known.exp * 1000 > Date.now()) return known
+  const claims = verify(token)
+  if (claims === undefined) return undefined
+  if (recent.size >= 1000) recent.clear()
+  recent.set(token, claims)
+  return claims
+}
+
 class UserLocked extends Error {}
 
 const readUser = (path: string) => {
@@ -45,7 +63,7 @@ const bare = (request: IncomingMessage, response: ServerResponse) => {
   response.end(body)
 }
 
-const full = (request: IncomingMessage, response: ServerResponse, id = randomUUID()) => {
+const full = (request: IncomingMessage, response: ServerResponse, id = randomUUID(), authenticates = false) => {
   const began = performance.now()
   const fields = ["x-request-id", id]
   const send = (status: number, body: string | undefined, ...more: ReadonlyArray<string>) => {
@@ -70,6 +88,13 @@ const full = (request: IncomingMessage, response: ServerResponse, id = randomUUI
     fields.push("access-control-expose-headers", exposed)
   }
 
+  if (authenticates) {
+    const { authorization } = headers
+    if (authorization === undefined) return send(401, unauthenticated.absent.body, ...absent)
+    if (authenticate(tokenOf(authorization)) === undefined) return send(401, unauthenticated.invalid.body, ...invalid)
+    fields.push("cache-control", "private", "vary", "Authorization")
+  }
+
   try {
     if (url === "/users") return send(200, JSON.stringify(users), ...json)
     if (url!.startsWith("/users/")) return send(200, JSON.stringify(readUser(url!)), ...json)
@@ -86,6 +111,8 @@ const logged = (request: IncomingMessage, response: ServerResponse) => {
   full(request, response, id)
 }
 
-const variants = { bare, full, logged }
+const auth = (request: IncomingMessage, response: ServerResponse) => full(request, response, randomUUID(), true)
+
+const variants = { bare, full, logged, auth }
 
 export const start = (variant: Variant): Promise<number> => listen(createServer(variants[variant]))

@@ -13,11 +13,12 @@ import uuid
 sys.path.pop(0)
 
 import httptools
+import jwt
 import starlette
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -28,6 +29,11 @@ from starlette.routing import Route
 HOSTS = ["api.example.com", "www.example.com", "localhost"]
 ORIGINS = ["https://app.example.com", "https://admin.example.com"]
 PROBLEM = {"content-type": "application/problem+json", "cache-control": "no-store"}
+SECRET = "of these benchmarks, and of nothing else"
+ISSUER = "https://login.example.com"
+AUDIENCE = "https://api.example.com"
+ABSENT = b'{"title":"Unauthorized","status":401,"detail":"Credentials are required"}'
+INVALID = b'{"title":"Unauthorized","status":401,"detail":"The credentials are not good"}'
 NOT_FOUND = b'{"title":"Not Found","status":404}'
 USER_LOCKED = b'{"type":"https://example.com/problems/user-locked","title":"User locked","status":409}'
 
@@ -77,6 +83,45 @@ class RequestId:
             await send(message)
 
         await self.app(scope, receive, identified)
+
+
+class Bearer:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def private(message):
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["cache-control"] = "private"
+                headers.add_vary_header("Authorization")
+            await send(message)
+
+        authorization = Headers(scope=scope).get("authorization")
+        if authorization is None:
+            return await refusal(ABSENT, 'Bearer realm="app"')(scope, receive, send)
+        scheme, _, token = authorization.partition(" ")
+        try:
+            if scheme.lower() != "bearer":
+                raise jwt.InvalidTokenError()
+            scope.setdefault("state", {})["user"] = jwt.decode(
+                token.strip(),
+                SECRET,
+                algorithms=["HS256"],
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                options={"require": ["iss", "aud", "exp"]},
+            )
+        except jwt.InvalidTokenError:
+            return await refusal(INVALID, 'Bearer realm="app", error="invalid_token"')(scope, receive, send)
+        await self.app(scope, receive, private)
+
+
+def refusal(body, challenge):
+    return Response(body, status_code=401, headers={**PROBLEM, "www-authenticate": challenge})
 
 
 class AccessLog:
@@ -150,7 +195,8 @@ def application(variant):
                 allow_headers=["authorization", "x-requested-with"],
                 max_age=600,
             ),
-        ],
+        ]
+        + ([Middleware(Bearer)] if variant == "auth" else []),
     )
 
 
@@ -158,7 +204,7 @@ if sys.argv[1] == "versions":
     import importlib.metadata as metadata
 
     print(f"Python {sys.version.split()[0]}")
-    for name in ["starlette", "uvicorn", "uvloop", "httptools"]:
+    for name in ["starlette", "uvicorn", "uvloop", "httptools", "PyJWT"]:
         print(f"{name} {metadata.version(name)}")
 else:
     listener = socket.socket()
