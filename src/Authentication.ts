@@ -6,7 +6,8 @@
  * 2. What cannot be told is a 503, and nobody passes for anonymous because a store is down.
  * 3. A 401 carries one `WWW-Authenticate` with a challenge for each scheme (RFC 9110 section 11.6.1). What was wrong with
  *    a credential is for the log.
- * 4. A response to a principal is `private`, and what depends on a credential varies by its field.
+ * 4. A response to a principal is `private`, and what came from inside varies by the credential's field. A refusal is
+ *    `no-store`.
  * 5. A principal whose time is up is none.
  *
  * @since 0.1.0
