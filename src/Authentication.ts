@@ -43,7 +43,7 @@ import { isHandle } from "./internal/session.js"
 import * as Keyring from "./Keyring.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
-import type { ResponseDraft } from "./ResponseDraft.js"
+import { open, type ResponseDraft } from "./ResponseDraft.js"
 import type * as Session from "./Session.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -615,9 +615,9 @@ export const session = <Self, Id extends string, A, User = string, E = never, R 
                 method: "session",
                 subject: principal.value,
                 identity: {
-                  expiresAt: Option.getOrUndefined(expiresAt),
-                  authenticatedAt: Option.getOrUndefined(createdAt),
-                  ...identity
+                  ...identity,
+                  expiresAt: identity.expiresAt ?? Option.getOrUndefined(expiresAt),
+                  authenticatedAt: identity.authenticatedAt ?? Option.getOrUndefined(createdAt)
                 }
               }))
       })
@@ -800,7 +800,7 @@ export interface Options<
 > {
   /** Answers in the place of the failure, which then is none. Default: it fails. */
   readonly onError?: ErrorHandler<Answer> | undefined
-  /** Sends the navigations of a browser to a page, by 303. Default: a 401, as for all others. */
+  /** Sends the navigations of a browser to a page, by 303, but for those to that page. Default: a 401, as for all others. */
   readonly login?: L | undefined
   /** In the stack. */
   readonly name?: Name | undefined
@@ -1043,10 +1043,17 @@ export const Tag = <const Id extends string, const Requires extends ReadonlyArra
     Layer.effect(
       tags.Backend,
       Effect.map(Effect.context<never>(), (context): Backend<User, unknown> => ({
-        ...backend,
+        // one by one: of an instance of a class a spread has no methods
+        name: backend.name,
+        challenges: backend.challenges,
+        fields: backend.fields,
+        isPresented: (exchange) => backend.isPresented(exchange),
         authenticate: (exchange) => {
           const answer = backend.authenticate(exchange)
-          return Effect.isEffect(answer) ? Effect.mapInputContext(answer, merged(context)) : answer
+          // interruptible, since platform runs an app uninterruptibly: a client that leaves and a timeout would wait for it
+          return Effect.isEffect(answer)
+            ? Effect.interruptible(Effect.mapInputContext(answer, merged(context)))
+            : answer
         }
       }))
     )
@@ -1243,7 +1250,7 @@ const authorizing = <User>(
       )
     }
     const decided = rule.decide(principal)
-    return Effect.isEffect(decided) ? Effect.map(decided, settle) : settle(decided)
+    return Effect.isEffect(decided) ? Effect.map(Effect.interruptible(decided), settle) : settle(decided)
   }
   const defer = (exchange: AnyExchange, effect: () => Effect.Effect<AnyOutcome, unknown, unknown>) => {
     pending.set(exchange, effect)
@@ -1279,7 +1286,8 @@ const notPermitted = (
   principal: Principal<unknown>
 ): Authorization.NotPermitted => {
   const own = principal instanceof PrincipalImpl ? principal.challenge : undefined
-  const asks = own !== undefined && rule.scopes.length > 0
+  // one that has them all would ask for the same again, and again in vain
+  const asks = own !== undefined && rule.scopes.some((scope) => !principal.scopes.includes(scope))
     ? Credentials.withParams(own, { error: "insufficient_scope", scope: rule.scopes.join(" ") })
     : undefined
   const error = new Authorization.NotPermitted({
@@ -1330,7 +1338,11 @@ const refusalsOf = ({ login, onError }: Options) => {
       const response = redirect(exchange)
       if (response !== undefined) return Middleware.Respond(response)
     }
-    return onError === undefined ? Middleware.Refuse(error) : Middleware.Respond(onError(error, exchange.request))
+    if (onError === undefined) return Middleware.Refuse(error)
+    const draft = open(onError(error, exchange.request))
+    // whatever its status: who has credentials is not to get it out of a cache
+    draft.vary(...backend.fields)
+    return Middleware.Respond(draft.toResponse())
   }
 }
 
@@ -1352,12 +1364,16 @@ const redirects = ({ keyring, parameter = defaultParameter, path }: Login) => {
     if (!isNavigation(request)) return undefined
     const ring: Keyring.Service = keyring ?? (exchange as Middleware.Exchange<Keyring.Keyring>).get(Keyring.Keyring)
     const target = originForm(request.originalUrl)
+    // it would be sent here again and again
+    if (pathOf(target) === pathOf(path)) return undefined
     const back = isLocal(target)
       ? `${separator}${encodeURIComponent(parameter)}=${ring.purpose(purpose).sign(target, path)}`
       : ""
     return seeOther(path + back)
   }
 }
+
+const pathOf = (target: string): string => target.replace(/[?#].*$/s, "")
 
 const seeOther = (location: string): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.redirect(location, { status: 303, headers: { "cache-control": "no-store" } })

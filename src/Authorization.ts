@@ -300,14 +300,20 @@ export const make = <User = unknown, E = never, R = never>(
   requirement: Requirement<User, E, R>
 ): Rule<User, E, R> => {
   if (isRule(requirement)) return requirement
-  const { permissions, roles, scopes, ...nested } = requirement
+  const { all: every, any: some, decide: _, not: denied, permissions, roles, scopes, ...unknown } = requirement
+  for (const name of Object.keys(unknown)) {
+    // what is not understood would allow everybody
+    throw new TypeError(
+      `Authorization: a requirement has ${JSON.stringify(name)}: write scopes, roles, permissions, all, any or not`
+    )
+  }
   const rules: Array<Rule<User, E, R>> = []
   if (scopes !== undefined) rules.push(all(...scopes.map(scope)))
   if (roles !== undefined) rules.push(any(...roles.map(role)))
   if (permissions !== undefined) rules.push(all(...permissions.map(permission)))
-  if (nested.all !== undefined) rules.push(all(...nested.all.map(make)))
-  if (nested.any !== undefined) rules.push(any(...nested.any.map(make)))
-  if (nested.not !== undefined) rules.push(not(make(nested.not)))
+  if (every !== undefined) rules.push(all(...every.map(make)))
+  if (some !== undefined) rules.push(any(...some.map(make)))
+  if (denied !== undefined) rules.push(not(make(denied)))
   return rules.length === 0 ? authenticated : all(...rules)
 }
 

@@ -130,15 +130,17 @@ export const verifier = <User>(options: {
         if (nbf !== undefined && nbf * 1000 > now) return Option.none()
         if (audiences !== undefined && ![aud ?? []].flat().some((one) => audiences.includes(one))) return Option.none()
         return Option.map(options.identity(answer), (identity) => ({
-          claims: answer,
-          ...(sub === undefined ? {} : { subject: sub }),
-          ...(scope === undefined ? {} : { scopes: scope.split(" ").filter((name) => name !== "") }),
-          ...(exp === undefined ? {} : { expiresAt: DateTime.unsafeMake(exp * 1000) }),
-          ...(iat === undefined ? {} : { authenticatedAt: DateTime.unsafeMake(iat * 1000) }),
-          ...identity
+          ...identity,
+          claims: identity.claims ?? answer,
+          subject: identity.subject ?? sub,
+          scopes: identity.scopes ?? scope?.split(" ").filter((name) => name !== ""),
+          expiresAt: identity.expiresAt ?? at(exp),
+          authenticatedAt: identity.authenticatedAt ?? at(iat)
         }))
       }))
 }
+
+const at = (seconds: number | undefined) => seconds === undefined ? undefined : DateTime.unsafeMake(seconds * 1000)
 
 const Time = Schema.optional(Schema.Number.pipe(Schema.between(0, 8.64e12)))
 const Text = Schema.optional(Schema.String)
@@ -188,27 +190,30 @@ const remembering = <R>(
   }
   const asked = new Map<string, Deferred.Deferred<Token | undefined, IntrospectionFailed>>()
   return (token: string): Effect.Effect<Token | undefined, IntrospectionFailed, R> =>
-    Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Deferred.make<Token | undefined, IntrospectionFailed>()), (
-      [now, answered]
-    ) => {
-      const key = Authentication.hashApiKey(token)
-      const found = known.get(key)
-      if (found !== undefined && found.until > now) return Effect.succeed(found.answer)
-      known.delete(key)
-      const running = asked.get(key)
-      if (running !== undefined) return Deferred.await(running)
-      asked.set(key, answered)
-      // by itself: the client that was first may leave before the others have their answer
-      return Effect.zipRight(
-        ask(token).pipe(
-          Effect.tap((answer) => Effect.sync(() => remember(key, answer, now))),
-          Effect.onExit((exit) => {
-            asked.delete(key)
-            return Deferred.done(answered, exit)
-          }),
-          Effect.forkDaemon
-        ),
-        Deferred.await(answered)
-      )
-    })
+    // a client that leaves between the note that it is asked and the asking would leave the others waiting for ever
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Deferred.make<Token | undefined, IntrospectionFailed>()), (
+        [now, answered]
+      ) => {
+        const key = Authentication.hashApiKey(token)
+        const found = known.get(key)
+        if (found !== undefined && found.until > now) return Effect.succeed(found.answer)
+        known.delete(key)
+        const running = asked.get(key)
+        if (running !== undefined) return restore(Deferred.await(running))
+        asked.set(key, answered)
+        // by itself: the client that was first may leave before the others have their answer
+        return Effect.zipRight(
+          ask(token).pipe(
+            Effect.tap((answer) => Effect.sync(() => remember(key, answer, now))),
+            Effect.onExit((exit) => {
+              asked.delete(key)
+              return Deferred.done(answered, exit)
+            }),
+            Effect.forkDaemon
+          ),
+          restore(Deferred.await(answered))
+        )
+      })
+    )
 }

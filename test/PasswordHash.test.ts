@@ -317,10 +317,10 @@ describe("verifier", () => {
       const check = (username: string, password: string) =>
         Effect.map(Effect.provide(verify({ username, password: text(password) }), layer), nameOf)
       assert.deepStrictEqual(yield* check("ada", "secret"), Option.some("ada"))
-      assert.deepStrictEqual(yield* check("ada", "wrong"), Option.none())
+      assert.isTrue(Option.isNone(yield* check("ada", "wrong")))
       // a decoy that is good for a password, which none is, lets nobody in
-      assert.deepStrictEqual(yield* check("eve", "secret"), Option.none())
-      assert.deepStrictEqual(yield* check("", ""), Option.none())
+      assert.isTrue(Option.isNone(yield* check("eve", "secret")))
+      assert.isTrue(Option.isNone(yield* check("", "")))
       assert.deepStrictEqual(asked, ["secret", "secret", "decoy", "decoy"])
       assert.deepStrictEqual(looked, ["ada", "ada", "eve", ""])
     }))

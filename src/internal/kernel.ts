@@ -1157,7 +1157,7 @@ export const phasesEffect = (
         return provides === undefined ? Effect.void : Effect.succeed(exchange.context.unsafeMap.get(provides))
       }
       return Effect.flatMap(
-        Effect.provide(waiting(exchange, phases, at), exchange.context),
+        Effect.tapError(Effect.provide(waiting(exchange, phases, at), exchange.context), keepFields),
         (given) => go(settle(exchange, phases, at, given))
       )
     }
