@@ -1357,7 +1357,9 @@ const purpose = "authentication/return-address"
 const defaultParameter = "return_to"
 
 const redirects = ({ keyring, parameter = defaultParameter, path }: Login) => {
-  localPath("login.path", path)
+  if (localPath("login.path", path).includes("#")) {
+    throw new TypeError(`Authentication: login.path is ${JSON.stringify(path)}: leave the fragment out`)
+  }
   const separator = path.includes("?") ? "&" : "?"
   return (exchange: AnyExchange): HttpServerResponse.HttpServerResponse | undefined => {
     const { request } = exchange

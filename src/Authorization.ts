@@ -183,21 +183,24 @@ export const scope = (name: string): Rule => {
   if (!/^[!#-[\]-~]+$/.test(name)) {
     throw new TypeError(`Authorization: scope ${JSON.stringify(name)}: write one name, without spaces and quotes`)
   }
-  return { ...rule(`scope ${name}`, ({ scopes }) => scopes.includes(name)), scopes: [name] }
+  return { ...rule(`scope ${name}`, ({ scopes }) => has(scopes, name)), scopes: [name] }
 }
 
 /**
  * @since 0.1.0
  * @category constructors
  */
-export const role = (name: string): Rule => rule(`role ${named("role", name)}`, ({ roles }) => roles.includes(name))
+export const role = (name: string): Rule => rule(`role ${named("role", name)}`, ({ roles }) => has(roles, name))
 
 /**
  * @since 0.1.0
  * @category constructors
  */
 export const permission = (name: string): Rule =>
-  rule(`permission ${named("permission", name)}`, ({ permissions }) => permissions.includes(name))
+  rule(`permission ${named("permission", name)}`, ({ permissions }) => has(permissions, name))
+
+/** Not `includes`, which a text has too, for its parts. */
+const has = (names: ReadonlyArray<string>, name: string): boolean => names.some((one) => one === name)
 
 const named = (what: string, name: string): string => {
   if (name === "") throw new TypeError(`Authorization: a ${what} is empty: write its name`)

@@ -325,7 +325,7 @@ describe("middleware", () => {
       assert.deepStrictEqual(histogram.metricState.buckets.map(([, count]) => count), [
         ...[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
       ])
-      assert.deepStrictEqual(histogram.metricKey.description, Option.some("Duration of HTTP server requests."))
+      assert.strictEqual(Option.getOrUndefined(histogram.metricKey.description), "Duration of HTTP server requests.")
     }))
 
   it.effect("the scheme is the client's", () =>
