@@ -1,4 +1,4 @@
-import type { HttpLayerRouter } from "@effect/platform"
+import { HttpLayerRouter } from "@effect/platform"
 import {
   HttpApiMiddleware,
   HttpApiSecurity,
