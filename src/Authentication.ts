@@ -21,10 +21,12 @@ import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -1162,12 +1164,21 @@ const authenticating = <User>(
     requestEffect: (exchange: AnyExchange) =>
       Effect.map(lift(asked.get(exchange) ?? Absent), (result) => settle(exchange, result)),
     response: (draft: ResponseDraft, exchange: AnyExchange) => {
-      if (found.get(exchange) !== undefined) draft.cacheControl("private")
-      draft.vary(...exchange.get(tags.Backend).fields)
+      personal(draft, exchange.get(tags.Backend), found.get(exchange))
     }
   }])
 }
 const anonymous = Middleware.Provide(Option.none())
+
+/** What came from inside is not for others, and without a principal not for who has one. */
+const personal = (
+  draft: ResponseDraft,
+  { fields }: Backend<unknown, unknown>,
+  principal: Principal<unknown> | undefined
+) => {
+  if (principal !== undefined) draft.cacheControl("private")
+  draft.vary(...fields)
+}
 
 const lift = <A, R>(value: A | Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
   Effect.isEffect(value) ? value : Effect.succeed(value)
@@ -1273,8 +1284,7 @@ const authorizing = <User>(
     },
     requestEffect: (exchange: AnyExchange) => pending.get(exchange)?.() ?? Effect.dieMessage("nothing was deferred"),
     response: (draft: ResponseDraft, exchange: AnyExchange) => {
-      if (found.get(exchange) !== undefined) draft.cacheControl("private")
-      draft.vary(...exchange.get(tags.Backend).fields)
+      personal(draft, exchange.get(tags.Backend), found.get(exchange))
     }
   }])
 }
@@ -1330,9 +1340,9 @@ const refusalsOf = ({ login, onError }: Options) => {
     failed: Failed,
     backend: Backend<unknown, unknown>
   ): Middleware.Refuse<object> | Middleware.Respond => {
-    if (failed._tag !== "Absent") {
-      exchange.annotateLogs("authentication", failed._tag === "Unavailable" ? "unavailable" : failed.reason)
-    }
+    if (failed._tag === "Unavailable") {
+      exchange.log(LogLevel.Error, "Whose credentials these are cannot be told", {}, Cause.fail(failed.cause))
+    } else if (failed._tag !== "Absent") exchange.annotateLogs("authentication", failed.reason)
     const error = errorOf(exchange, failed, backend)
     if (error._tag === "Unauthenticated" && redirect !== undefined) {
       const response = redirect(exchange)

@@ -744,6 +744,8 @@ describe("what is told of it", () => {
       yield* send({ headers: { authorization: "Bearer good" } })
       yield* send({ headers: { authorization: "Bearer topsecrettoken" } })
       yield* send({ headers: { authorization: encoded("ada:topsecretpassword") } })
+      yield* send({ headers: { authorization: "Bearer down" } })
+      assert.isTrue(lines.some((line) => line.includes("cannot be told") && line.includes("the directory is down")))
       const [good, bad] = lines.filter((line) => line.includes("http.response.status_code"))
       assert.include(good, "\"enduser.id\":\"bo\"")
       assert.include(good, "\"authentication.method\":\"bearer\"")
