@@ -308,9 +308,9 @@ const mac = (key: Crypto.KeyObject, context: string, signed: string): string =>
 
 /** In a time that does not depend on where they differ, nor on how long the given one is. */
 const isSame = (given: string, expected: string): boolean => {
-  const bytes = Buffer.alloc(expected.length)
-  bytes.write(given)
-  return Crypto.timingSafeEqual(bytes, Buffer.from(expected)) && given.length === expected.length
+  const [bytes, wanted] = [Buffer.from(given), Buffer.from(expected)]
+  const isAsLong = bytes.length === wanted.length
+  return Crypto.timingSafeEqual(isAsLong ? bytes : wanted, wanted) && isAsLong
 }
 
 const nonceLength = 12
