@@ -453,7 +453,10 @@ describe("a server", () => {
 
 describe("what leaves a client without an answer", () => {
   const silent = (app: App) =>
-    Effect.map(Effect.exit(answered(send(app), "3 seconds")), (exit) => Exit.isFailure(exit) ? "nothing" : exit.value.status)
+    Effect.map(
+      Effect.exit(answered(send(app), "3 seconds")),
+      (exit) => Exit.isFailure(exit) ? "nothing" : exit.value.status
+    )
 
   it.effect("is a failure that throws as it renders; a bad field in an answer is not", () =>
     Effect.gen(function*() {
