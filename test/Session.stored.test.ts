@@ -348,6 +348,30 @@ describe("what the store is asked", () => {
     }).pipe(Effect.provide(store))
   })
 
+  it.scoped("nothing by a request whose client has left, though it has written", () => {
+    const { store, taken } = counting()
+    return Effect.gen(function*() {
+      const [gate, left] = [yield* makeGate, yield* Deferred.make<void>()]
+      const own = {
+        "/leave": as(({ update }) =>
+          Effect.zipRight(
+            update(inc),
+            Effect.onInterrupt(Effect.interruptible(gate.pass), () => Deferred.succeed(left, undefined))
+          )
+        )
+      }
+      const visit = browser(yield* serve(middlewareOf("stored"), own))
+      yield* visit("/inc")
+      const leaving = yield* Effect.fork(visit("/leave"))
+      yield* gate.entered
+      yield* Fiber.interrupt(leaving)
+      yield* Deferred.await(left)
+      yield* Effect.repeatN(Effect.yieldNow(), 200)
+      assert.strictEqual(yield* read(visit("/get")), 1)
+      assert.deepStrictEqual(taken(), ["create", "load", "load"])
+    }).pipe(Effect.provide(store))
+  }, timeout)
+
   it.scoped("no touch by what another request has written already", () => {
     const { store, taken } = counting()
     return Effect.gen(function*() {

@@ -690,6 +690,7 @@ for (const kind of kinds) {
       Effect.gen(function*() {
         const own = {
           "/bob": handler((c) => c.rotate({ principal: "bob" })),
+          "/inc+login": handler((c) => Effect.zipRight(c.update(inc), c.rotate({ principal: "ada" }))),
           "/others": handler(() => Counter.revokeOthers),
           "/everywhere": handler(() => Counter.revokeAll("ada"))
         }
@@ -721,6 +722,9 @@ for (const kind of kinds) {
         assert.deepStrictEqual(yield* Effect.forEach([phone, laptop, bob, nobody], is), [false, false, true, true])
         yield* phone("/login")
         assert.isTrue(yield* is(phone))
+        // what was written before is of that epoch, too
+        yield* tablet("/inc+login")
+        assert.isTrue(yield* is(tablet))
       }).pipe(memory), timeout)
   })
 }
