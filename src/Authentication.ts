@@ -311,10 +311,7 @@ export const firstOf = <const Backends extends ReadonlyArray<Backend<unknown, un
         for (let at = from; at < all.length; at++) {
           const answer = all[at]!.authenticate(exchange)
           if (Effect.isEffect(answer)) {
-            return Effect.flatMap(answer, (result) => {
-              const next = result._tag === "Absent" ? ask(at + 1) : result
-              return Effect.isEffect(next) ? next : Effect.succeed(next)
-            })
+            return Effect.flatMap(answer, (result) => lift(result._tag === "Absent" ? ask(at + 1) : result))
           }
           if (answer._tag !== "Absent") return answer
         }
@@ -374,7 +371,7 @@ export const basic = <User, E = never, R = never>(options: {
   )
   const malformed = Malformed("Basic: no name and password in base64")
   const invalid = Invalid("Basic: the name or the password is wrong")
-  return ofScheme("basic", [asked], (exchange, value) => {
+  return ofScheme("basic", asked, (exchange, value) => {
     const credentials = Credentials.readBasic(value)
     if (credentials === undefined) return malformed
     const { password, username } = credentials
@@ -450,27 +447,27 @@ export const bearerOf = <User, R = never>(
   }
   return ofScheme<User, R>(
     name,
-    [challenge],
+    challenge,
     (exchange, value) => Credentials.isToken68(value) ? authenticate(exchange, value, answers) : malformed,
     malformed.challenge
   )
 }
 
-/** Of the `Authorization` field: another scheme than that of its first challenge is none for it. */
+/** Of the `Authorization` field: another scheme than that of its challenge is none for it. */
 const ofScheme = <User, R>(
   name: string,
-  challenges: readonly [Challenge, ...ReadonlyArray<Challenge>],
+  challenge: Challenge,
   authenticate: (
     exchange: Middleware.Exchange<R>,
     value: string
   ) => Result<User> | Effect.Effect<Result<User>, never, R>,
   onMalformed?: Challenge
 ): Backend<User, R> => {
-  const scheme = challenges[0].scheme.toLowerCase()
+  const scheme = challenge.scheme.toLowerCase()
   const malformed = Malformed("Authorization: no credentials, or several", onMalformed)
   return {
     name,
-    challenges,
+    challenges: [challenge],
     fields: ["Authorization"],
     isPresented: ({ request: { headers } }) => headers["authorization"] !== undefined,
     authenticate: (exchange) => {
@@ -1180,7 +1177,7 @@ const personal = (
   draft.vary(...fields)
 }
 
-const lift = <A, R>(value: A | Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
+const lift = <A, E, R>(value: A | Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.isEffect(value) ? value : Effect.succeed(value)
 
 /** One whose time is up is not good, whatever a backend or its cache may say. */
@@ -1273,11 +1270,7 @@ const authorizing = <User>(
     request: (exchange: AnyExchange) => {
       const answer = known(exchange) ?? exchange.get(tags.Backend).authenticate(exchange)
       if (Effect.isEffect(answer)) {
-        return defer(exchange, () =>
-          Effect.flatMap(answer, (result) => {
-            const outcome = decide(exchange, result)
-            return Effect.isEffect(outcome) ? outcome : Effect.succeed(outcome)
-          }))
+        return defer(exchange, () => Effect.flatMap(answer, (result) => lift(decide(exchange, result))))
       }
       const outcome = decide(exchange, answer)
       return Effect.isEffect(outcome) ? defer(exchange, () => outcome) : outcome

@@ -22,6 +22,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Crypto from "node:crypto"
 import type * as Entropy from "./Entropy.js"
+import { isSame } from "./internal/same.js"
 import { weakness } from "./internal/secret.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -305,13 +306,6 @@ const prefix = (context: string): string => JSON.stringify(context)
 
 const mac = (key: Crypto.KeyObject, context: string, signed: string): string =>
   Crypto.createHmac("sha256", key).update(prefix(context) + signed).digest("base64url")
-
-/** In a time that does not depend on where they differ, nor on how long the given one is. */
-const isSame = (given: string, expected: string): boolean => {
-  const [bytes, wanted] = [Buffer.from(given), Buffer.from(expected)]
-  const isAsLong = bytes.length === wanted.length
-  return Crypto.timingSafeEqual(isAsLong ? bytes : wanted, wanted) && isAsLong
-}
 
 const nonceLength = 12
 const tagLength = 16

@@ -1,5 +1,6 @@
 /** Keys of JSON Web Signatures, each bound to the algorithms that it is for (RFC 7517, RFC 7518, RFC 8037, RFC 8725). */
 import * as Crypto from "node:crypto"
+import { isSame } from "./same.js"
 import { weakness } from "./secret.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -209,12 +210,6 @@ export const isSignedBy = (key: Key, algorithm: Algorithm, input: string, signat
       : { key: key.keyObject, dsaEncoding: "ieee-p1363" },
     bytes
   )
-}
-
-/** In a time that does not depend on where they differ. */
-const isSame = (given: string, expected: string): boolean => {
-  const bytes = Buffer.from(given)
-  return bytes.length === expected.length && Crypto.timingSafeEqual(bytes, Buffer.from(expected))
 }
 
 /** Bytes in base64url (RFC 7515 section 2); `undefined` for a second spelling of them, of which Node takes many. */
