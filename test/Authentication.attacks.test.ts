@@ -13,14 +13,12 @@ import {
   HttpClientResponse,
   HttpRouter,
   HttpServer,
-  type HttpServerRequest,
   HttpServerRespondable,
   HttpServerResponse
 } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import {
   type Clock,
-  Context,
   DateTime,
   Deferred,
   Duration,
@@ -33,7 +31,6 @@ import {
   Option,
   Redacted,
   Schema,
-  type Scope,
   TestClock
 } from "effect"
 import {
@@ -52,7 +49,7 @@ import { randomBytes } from "node:crypto"
 import * as Net from "node:net"
 import * as v8 from "node:v8"
 import * as vm from "node:vm"
-import { type Init, listen, request } from "./utils/TestApp.js"
+import { type Init, listen, listenTo, request } from "./utils/TestApp.js"
 import { connect } from "./utils/webSocket.js"
 
 interface User {
@@ -82,19 +79,6 @@ const basic = Authentication.basic({
 })
 const bearer = bearerOf(good)
 
-const listenTo = <E, R>(app: HttpApp.Default<E, R>) =>
-  Effect.flatMap(
-    Effect.context<Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>>(),
-    (context) =>
-      listen(HttpServer.serve(
-        Effect.mapInputContext(
-          app,
-          // all but what the server gives by itself is there
-          (request: Context.Context<never>) =>
-            Context.merge(context, request) as Context.Context<R | HttpServerRequest.HttpServerRequest>
-        )
-      ))
-  )
 const withBackend = <A, E, R>(effect: Effect.Effect<A, E, R>, backend: Authentication.Backend<User>) =>
   Effect.provide(effect, CurrentUser.layer(backend))
 const required = (backend: Authentication.Backend<User>) =>

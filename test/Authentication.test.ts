@@ -14,21 +14,7 @@ import {
   OpenApi
 } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Context,
-  DateTime,
-  Effect,
-  Fiber,
-  Layer,
-  Logger,
-  LogLevel,
-  Metric,
-  Option,
-  Redacted,
-  Schema,
-  type Scope,
-  TestClock
-} from "effect"
+import { DateTime, Effect, Fiber, Layer, Logger, LogLevel, Metric, Option, Redacted, Schema, TestClock } from "effect"
 import {
   AccessLog,
   Authentication,
@@ -42,7 +28,7 @@ import {
   WebSocket
 } from "effect-middleware"
 import { randomBytes } from "node:crypto"
-import { type Init, listen, request, type Send } from "./utils/TestApp.js"
+import { type Init, listen, listenTo, request, type Send } from "./utils/TestApp.js"
 import { connect } from "./utils/webSocket.js"
 
 interface User {
@@ -97,20 +83,6 @@ const key = Authentication.apiKey({
 
 const encoded = (text: string) => `Basic ${Buffer.from(text).toString("base64")}`
 
-/** Over a socket, with what the test provides. */
-const listenTo = <E, R>(app: HttpApp.Default<E, R>) =>
-  Effect.flatMap(
-    Effect.context<Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>>(),
-    (context) =>
-      listen(HttpServer.serve(
-        // all but what the server gives by itself is there
-        Effect.mapInputContext(
-          app,
-          (request: Context.Context<never>) =>
-            Context.merge(context, request) as Context.Context<R | HttpServerRequest.HttpServerRequest>
-        )
-      ))
-  )
 const serve = <E, R>(app: HttpApp.Default<E, R>) =>
   Effect.map(listenTo(app), (port): Send => (init) => request(port, init))
 const withBackend = <A, E, R>(

@@ -10,7 +10,8 @@ import {
   HttpApp,
   HttpLayerRouter,
   HttpRouter,
-  HttpServer
+  HttpServer,
+  type HttpServerRequest
 } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Effect, Layer, Option, type Runtime, type Scope } from "effect"
@@ -140,6 +141,21 @@ export const listen = (
       const { address } = Context.get(context, HttpServer.HttpServer)
       return address._tag === "TcpAddress" ? address.port : 0
     })
+  )
+
+/** Serves an app over a socket, with the services that the test provides; gives the port. */
+export const listenTo = <E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.flatMap(
+    Effect.context<Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>>(),
+    (context) =>
+      listen(HttpServer.serve(
+        Effect.mapInputContext(
+          app,
+          // all but what the server gives by itself is there
+          (request: Context.Context<never>) =>
+            Context.merge(context, request) as Context.Context<R | HttpServerRequest.HttpServerRequest>
+        )
+      ))
   )
 
 const node = (served: Parameters<typeof listen>[0]): Mounted =>
