@@ -126,6 +126,20 @@ export * as PasswordHash from "./PasswordHash.js"
 export * as ProblemDetails from "./ProblemDetails.js"
 
 /**
+ * Limits how much a client, a user or a key may ask for in a time.
+ *
+ * @since 0.1.0
+ */
+export * as RateLimit from "./RateLimit.js"
+
+/**
+ * Where the spending of a rate limit is kept: the port, and what stands behind it in memory and in Redis.
+ *
+ * @since 0.1.0
+ */
+export * as RateLimitStore from "./RateLimitStore.js"
+
+/**
  * The port to Redis of every store that is kept there: one command, or one Lua script, about one key.
  *
  * @since 0.1.0
