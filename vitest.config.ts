@@ -26,6 +26,10 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     benchmark: { include: ["benchmarks/**/*.bench.ts"] },
     pool: "forks",
+    // to import Effect anew for each file is a third of the time; no test changes what is global to a process
+    isolate: false,
+    // real engines and browsers on a machine that is busy: what fails once is run again, and the report says so
+    retry: process.env["CI"] === "true" ? 1 : 0,
     // Vitest leaves a core to itself, which on two is half of the time
     poolOptions: {
       forks: {

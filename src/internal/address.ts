@@ -43,3 +43,24 @@ const withoutDots = (text: string): string | undefined => {
 
 const isMapped = ({ parts }: ipaddr.IPv6): boolean =>
   parts[5] === 0xffff && parts.slice(0, 5).every((part) => part === 0)
+
+/**
+ * The network of an address that tells one client from another, as text: the address itself where all of its bits count. An IPv4
+ * address in an IPv6 one, mapped or by NAT64 (RFC 6052), is taken for the IPv4 address.
+ */
+export const networkOf = (text: string, ipv4Prefix: number, ipv6Prefix: number): string | undefined => {
+  // what is one spelling of one address already
+  if (ipv4Prefix === 32 && !text.includes(":")) return text
+  const address = parseAddress(text)
+  if (address === undefined) return undefined
+  const client = address instanceof ipaddr.IPv6 && isTranslated(address)
+    ? new ipaddr.IPv4(address.toByteArray().slice(12))
+    : address
+  const [prefix, bits] = client.kind() === "ipv4" ? [ipv4Prefix, 32] : [ipv6Prefix, 128]
+  if (prefix === bits) return String(client)
+  const bytes = client.toByteArray().map((byte, i) => byte & (0xff00 >> Math.min(8, Math.max(0, prefix - i * 8))))
+  return `${String(ipaddr.fromByteArray(bytes))}/${prefix}`
+}
+
+const isTranslated = ({ parts }: ipaddr.IPv6): boolean =>
+  parts[0] === 0x64 && parts[1] === 0xff9b && parts.slice(2, 6).every((part) => part === 0)
