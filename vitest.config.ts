@@ -19,15 +19,15 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+const alone = ["adapter", "budget", "opentelemetry", "prometheus", "Redis.ioredis6"].map((name) => `test/${name}.test.ts`)
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ["test/**/*.test.ts"],
     benchmark: { include: ["benchmarks/**/*.bench.ts"] },
     pool: "forks",
-    // to import Effect anew for each file is a third of the time; no test changes what is global to a process
-    isolate: false,
+    setupFiles: ["test/utils/setup.ts"],
     // real engines and browsers on a machine that is busy: what fails once is run again, and the report says so
     retry: process.env["CI"] === "true" ? 1 : 0,
     // Vitest leaves a core to itself, which on two is half of the time
@@ -42,6 +42,15 @@ export default defineConfig({
     // a machine that is busy is slow, and no test measures time
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    allowOnly: false
+    allowOnly: false,
+    // to import Effect anew for each file is a third of the time, so files share a process, but for those that change or count
+    // what is global to it
+    projects: [
+      {
+        extends: true,
+        test: { name: "shared", isolate: false, include: ["test/**/*.test.ts", ...alone.map((file) => `!${file}`)] }
+      },
+      { extends: true, test: { name: "alone", include: alone } }
+    ]
   }
 })

@@ -748,23 +748,22 @@ export interface Delay {
  * ```ts
  * import { HttpRouter, HttpServerResponse } from "@effect/platform"
  * import { Forwarded, RateLimit, RateLimitStore, Stack } from "effect-middleware"
- * import { Effect } from "effect"
+ * import { Layer } from "effect"
  *
- * const app = HttpRouter.empty.pipe(
- *   HttpRouter.get("/", HttpServerResponse.text("hello")),
- *   Stack.make(
- *     Forwarded.middleware({ trust: "none" }),
- *     RateLimit.middleware({
- *       limits: [
- *         RateLimit.gcra({ limit: 10, window: "1 second" }),
- *         RateLimit.slidingWindowCounter({ limit: 1000, window: "1 hour" })
- *       ],
- *       key: RateLimit.client(),
- *       exempt: ["GET /health"]
- *     })
- *   ),
- *   Effect.provide(RateLimitStore.layerMemory())
+ * const stack = Stack.make(
+ *   Forwarded.middleware({ trust: "none" }),
+ *   RateLimit.middleware({
+ *     limits: [
+ *       RateLimit.gcra({ limit: 10, window: "1 second" }),
+ *       RateLimit.slidingWindowCounter({ limit: 1000, window: "1 hour" })
+ *     ],
+ *     key: RateLimit.client(),
+ *     exempt: ["GET /health"]
+ *   })
  * )
+ * const app = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("hello")))
+ *
+ * const server = Stack.serve(app, stack).pipe(Layer.provide(RateLimitStore.layerMemory()))
  * ```
  *
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /** Every middleware there is, as the laws take it. */
 import { HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
-import { Data, Effect, type Layer, Option, Redacted, Schema } from "effect"
+import { Context, Data, Effect, Layer, Option, Redacted, Schema } from "effect"
 import {
   AccessLog,
   Authentication,
@@ -12,6 +12,8 @@ import {
   Metrics,
   Middleware,
   ProblemDetails,
+  RateLimit,
+  RateLimitStore,
   RequestId,
   ServerErrors,
   ServerTiming,
@@ -70,6 +72,13 @@ const header = Authentication.bearerOf<string>(
 )
 /** What a subject requires, which its type no longer says. */
 const supplied = <A>(layer: Layer.Layer<A>) => layer as unknown as Layer.Layer<never>
+
+const limit = RateLimit.gcra({ limit: 1000, window: "1 millis", burst: 1_000_000 })
+/** A store that is asked by an Effect. */
+const remoteLimits = Layer.map(RateLimitStore.layerMemory(), (context) => {
+  const { sync: _, ...store } = Context.get(context, RateLimitStore.RateLimitStore)
+  return Context.make(RateLimitStore.RateLimitStore, store)
+})
 
 /** What needs to know the client stands inside `Forwarded`. */
 const behindProxy = (member: Middleware.Any) => stackOf(Forwarded.middleware({ trust: { hops: 1 } }), member)
@@ -181,6 +190,19 @@ export const subjects: ReadonlyArray<Subject> = [
     allowed: { headers: { authorization: "Bearer any" } },
     layer: supplied(Caller.layer(token))
   }),
+  ...([["plain", RateLimitStore.layerMemory()], ["of an Effect", remoteLimits]] as const).map(([how, layer]) =>
+    subject(
+      `RateLimit, ${how}`,
+      () =>
+        RateLimit.middleware({
+          limits: [limit, RateLimit.quota({ limit: 1_000_000, per: "day" })],
+          key: () => "one",
+          headers: ["standard", "legacy"],
+          refund: "failure"
+        }),
+      { layer: supplied(layer) }
+    )
+  ),
   subject("WebSocket", () => WebSocket.middleware()),
   subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
 ]
