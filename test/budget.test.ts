@@ -16,6 +16,8 @@ import {
   Metrics,
   Middleware,
   ProblemDetails,
+  RateLimit,
+  RateLimitStore,
   RequestId,
   ServerErrors,
   ServerTiming,
@@ -270,6 +272,40 @@ for (const mount of measured) {
           ...[bare, answer, ...refused].map(({ operations, sets }) => `${operations} / ${sets}`)
         ])
       }).pipe(Effect.provide(Caller.layer(plainBearer))))
+
+    it.effect("a 429 costs no more than an answer, and enters neither router nor handler", () =>
+      Effect.gen(function*() {
+        let entered = 0
+        const handler = Effect.sync(() => {
+          entered++
+          return HttpServerResponse.text("ok")
+        })
+        const app = appOf(mount, handler)
+        const limit = RateLimit.middleware({
+          limits: RateLimit.fixedWindow({ limit: 3, window: "1 hour" }),
+          key: RateLimit.client()
+        })
+        const stack = stackOf(whole, limit)
+        const bare = yield* costOf(mount, identity, app, crossOrigin)
+        const answer = yield* costOf(mount, stack, app, crossOrigin)
+        assert.strictEqual(entered, 4)
+        // the next has room, and what comes after it has none
+        const mixed = yield* costOf(mount, stack, app, crossOrigin)
+        const refused = yield* costOf(mount, stack, app, crossOrigin)
+        assert.strictEqual(entered, 5)
+        const most = mount.router === "outside"
+          ? { operations: bare.operations * 1.3, sets: Math.ceil(bare.sets * 1.3) }
+          : answer
+        for (const { operations, sets } of [mixed, refused]) {
+          assert.isAtMost(operations, most.operations)
+          assert.isAtMost(sets, most.sets)
+        }
+        assert.isAtMost(answer.operations - bare.operations, 5)
+        table.push([
+          `${mount.name}, 429`,
+          ...[bare, answer, refused].map(({ operations, sets }) => `${operations} / ${sets}`)
+        ])
+      }).pipe(Effect.provide(RateLimitStore.layerMemory())))
 
     if (mount.handles) {
       it.effect("a failure that is handled costs at most 1.3 times an answer", () =>
