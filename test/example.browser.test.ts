@@ -3,7 +3,7 @@
  */
 import { assert } from "@effect/vitest"
 import { Config, Effect, Layer, Logger, Redacted } from "effect"
-import { Keyring, PasswordHash, SessionStore } from "effect-middleware"
+import { Keyring, PasswordHash, RateLimitStore, SessionStore } from "effect-middleware"
 import { server } from "../docs/examples/notes/app.js"
 import { Notes } from "../docs/examples/notes/Notes.js"
 import { backend, Tokens, Users } from "../docs/examples/notes/Users.js"
@@ -18,7 +18,13 @@ const users = Layer.provideMerge(backend, Layer.merge(Users.Default, Tokens.laye
 const serve = () =>
   listenToBrowser(
     server.pipe(
-      Layer.provide([users, Notes.Default, SessionStore.layerMemory(), Keyring.layer({ keys: [secret] })]),
+      Layer.provide([
+        users,
+        Notes.Default,
+        SessionStore.layerMemory(),
+        RateLimitStore.layerMemory(),
+        Keyring.layer({ keys: [secret] })
+      ]),
       Layer.orDie
     )
   ).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)))

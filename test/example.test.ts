@@ -14,7 +14,16 @@ import {
   Redacted,
   TestClock
 } from "effect"
-import { type Authentication, DebugPage, Entropy, Keyring, PasswordHash, SessionStore, Stack } from "effect-middleware"
+import {
+  type Authentication,
+  DebugPage,
+  Entropy,
+  Keyring,
+  PasswordHash,
+  RateLimitStore,
+  SessionStore,
+  Stack
+} from "effect-middleware"
 import { spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Http from "node:http"
@@ -57,7 +66,7 @@ const startWithKey = ({ notes = Notes.Default, store = SessionStore.layerMemory(
   )
   return server.pipe(
     Layer.provideMerge(Layer.provideMerge(users, directory)),
-    Layer.provide([notes, store, Keyring.layer({ keys: [Redacted.make(secret)] })]),
+    Layer.provide([notes, store, RateLimitStore.layerMemory(), Keyring.layer({ keys: [Redacted.make(secret)] })]),
     Layer.provideMerge(nodeServer),
     Layer.build,
     Effect.orDie,
@@ -499,8 +508,8 @@ describe("the notes example", () => {
         Effect.flatMap(start({ users }), (port) => request(port, { path: "/users" })).pipe(
           Effect.map(({ status }) => status)
         )
-      assert.strictEqual(yield* status(CurrentUser.layerTest({ name: "ada" }, { roles: ["admin"] })), 200)
-      assert.strictEqual(yield* status(CurrentUser.layerTest({ name: "ada" })), 403)
+      assert.strictEqual(yield* status(CurrentUser.layerTest({ name: "ada", plan: "free" }, { roles: ["admin"] })), 200)
+      assert.strictEqual(yield* status(CurrentUser.layerTest({ name: "ada", plan: "free" })), 403)
       assert.strictEqual(yield* status(CurrentUser.layerAnonymous), 401)
       assert.strictEqual(yield* status(CurrentUser.layerUnavailable), 503)
     }))
@@ -533,6 +542,49 @@ describe("the notes example", () => {
       assert.strictEqual((yield* request(port, { path: "/export", headers: key })).status, 200)
     }))
 
+  it.scoped("limits logins by account and by address, and lets who was right in", () =>
+    Effect.gen(function*() {
+      const port = yield* start()
+      const attempt = (body: string) =>
+        Effect.map(
+          request(port, { method: "POST", path: "/login", headers: form, body }),
+          ({ body, headers, status }) => [status, headers["retry-after"], /role="alert">([^<]*)/.exec(body)?.[1]]
+        )
+      const wrong = [401, undefined, "The name or the password is wrong"]
+      const tooOften = (
+        seconds: number
+      ) => [429, `${seconds}`, `There were too many failures: try again in ${seconds} s`]
+      for (let i = 0; i < 5; i++) assert.deepStrictEqual(yield* attempt("name=bob&password=guess"), wrong)
+      assert.deepStrictEqual(yield* attempt(bob), tooOften(1))
+      // of an account that is not there nobody learns that it is not
+      for (let i = 0; i < 5; i++) assert.deepStrictEqual(yield* attempt("name=eve&password=guess"), wrong)
+      assert.deepStrictEqual(yield* attempt("name=eve&password=guess"), tooOften(1))
+      assert.strictEqual((yield* attempt(ada))[0], 303)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* attempt("name=bob&password=guess"), wrong)
+      assert.deepStrictEqual(yield* attempt(bob), tooOften(2))
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* attempt(bob))[0], 303)
+      for (let i = 0; i < 89; i++) yield* attempt(`name=user-${i}&password=guess`)
+      assert.deepStrictEqual(yield* attempt("name=one-more&password=guess"), tooOften(3597))
+    }))
+
+  it.scoped("limits calls by the plan of whoever calls, and an address before anything is looked up", () =>
+    Effect.gen(function*() {
+      const { key, port } = yield* startWithKey()
+      const exported = request(port, { path: "/export", headers: key })
+      const replies = yield* Effect.replicateEffect(exported, 21)
+      assert.deepStrictEqual(replies.map(({ status }) => status), [...Array(20).fill(200), 429])
+      assert.strictEqual(
+        replies[20]?.headers["ratelimit"],
+        "\"burst\";r=0;t=2, \"day\";r=9980;t=86400, \"1s\";r=79;t=1"
+      )
+      const notes = yield* Effect.replicateEffect(request(port, { path: "/notes" }), 80)
+      assert.deepStrictEqual(notes.map(({ status }) => status), [...Array(79).fill(200), 429])
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* exported).status, 200)
+    }))
+
   it("draws its onion", () => {
     assert.strictEqual(
       Stack.describe(stack),
@@ -546,9 +598,10 @@ ServerErrors                           ↔ wraps
 │ │ │ │ │ │ Cors                       → request  ← response
 │ │ │ │ │ │ │ TrustedHost              → request
 │ │ │ │ │ │ │ │ WebSocket              → request  provides effect-middleware/WebSocket/Handshake
-│ │ │ │ │ │ │ │ │ notes/Visitor        → request  provides notes/Visitor  ← response
-│ │ │ │ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
-│ │ │ │ │ │ │ │ │ │ │ app`.slice(1)
+│ │ │ │ │ │ │ │ │ RateLimit              → request  ← response
+│ │ │ │ │ │ │ │ │ │ notes/Visitor        → request  provides notes/Visitor  ← response
+│ │ │ │ │ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
+│ │ │ │ │ │ │ │ │ │ │ │ app`.slice(1)
     )
   })
 })
@@ -594,5 +647,13 @@ describeRedis("the notes example on Redis", () => {
       const started = startProcess({ REDIS_URL })
       const [here, there] = yield* Effect.all([started, started], { concurrency: 2 })
       yield* visit(here, there)
+      // and what they have counted
+      const guess = (port: number) =>
+        Effect.map(
+          request(port, { method: "POST", path: "/login", headers: form, body: "name=bob&password=guess" }),
+          ({ status }) => status
+        )
+      const statuses = yield* Effect.forEach([here, there, here, there, here, there, here], guess)
+      assert.deepStrictEqual(statuses, [401, 401, 401, 401, 401, 429, 429])
     }), 180_000)
 })

@@ -10,6 +10,7 @@ export class Visitor extends Session.Tag("notes/Visitor")<Visitor>()(Schema.Stru
 
 export interface User {
   readonly name: string
+  readonly plan: "free" | "machine"
 }
 
 /** Who has sent a request: a service of each route that asks for it, and of no other. */
@@ -31,10 +32,17 @@ export class Users extends Effect.Service<Users>()("notes/Users", {
 
     const accounts = new Map<string, PasswordHash.Account<User>>()
     for (const { name, password, roles } of people) {
-      accounts.set(name, { hash: yield* passwords.hash(Redacted.make(password)), identity: { user: { name }, roles } })
+      accounts.set(name, {
+        hash: yield* passwords.hash(Redacted.make(password)),
+        identity: { user: { name, plan: "free" }, roles }
+      })
     }
     const key = `notes_${Buffer.from(bytes(32)).toString("base64url")}`
-    const robot = { user: { name: "robot" }, subject: "robot", scopes: ["notes:export", "notes:import"] }
+    const robot = {
+      user: { name: "robot", plan: "machine" as const },
+      subject: "robot",
+      scopes: ["notes:export", "notes:import"]
+    }
     const keys = new Map([[Authentication.hashApiKey(key), robot]])
 
     const find = (name: string) => Effect.sync(() => Option.fromNullable(accounts.get(name)))
@@ -64,7 +72,11 @@ export class Tokens extends Context.Tag("notes/Tokens")<Tokens, {
         return {
           issuer: Jwt.issuer({ ...terms, lifetime: "5 minutes" }),
           // its scopes are those that it says
-          backend: Jwt.backend({ ...terms, algorithms: ["HS256"], identity: ({ sub }) => ({ user: { name: sub } }) })
+          backend: Jwt.backend({
+            ...terms,
+            algorithms: ["HS256"],
+            identity: ({ sub }) => ({ user: { name: sub, plan: "machine" } })
+          })
         }
       })
     )

@@ -4,6 +4,7 @@
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Schema } from "effect"
 import { Authorization } from "effect-middleware"
+import { byPlan } from "./limits.js"
 import { login } from "./login.js"
 import { Notes } from "./Notes.js"
 import { CurrentUser, Tokens, Users, Visitor } from "./Users.js"
@@ -34,12 +35,12 @@ const token = Effect.gen(function*() {
     { access_token: yield* issuer.sign({ sub: user.name, scope }), token_type: "Bearer", expires_in: 300, scope },
     { headers: { "cache-control": "no-store" } }
   )
-}).pipe(CurrentUser.requires(hasKey))
+}).pipe(byPlan, CurrentUser.requires(hasKey))
 
 const exported = Effect.gen(function*() {
   const notes = yield* (yield* Notes).list
   return HttpServerResponse.text(notes.map(({ id, text }) => `${id}\t${text}\n`).join(""))
-}).pipe(CurrentUser.requires({ scopes: ["notes:export"] }))
+}).pipe(byPlan, CurrentUser.requires({ scopes: ["notes:export"] }))
 
 export const routes = Layer.mergeAll(
   HttpLayerRouter.add("GET", "/users", users),

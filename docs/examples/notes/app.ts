@@ -16,6 +16,7 @@ import {
   WebSocket
 } from "effect-middleware"
 import * as Access from "./access.js"
+import { byAddress } from "./limits.js"
 import * as Login from "./login.js"
 import { Note, type NoteNotFound, Notes } from "./Notes.js"
 import * as Sessions from "./sessions.js"
@@ -32,9 +33,15 @@ export const stack = Stack.make(
   ServerTiming.middleware({ details: true }),
   ProblemDetails.middleware(),
   // a page of a development server may call this one
-  Cors.middleware({ origins: [/http:\/\/localhost:\d+/], methods: ["DELETE"], exposedHeaders: ["x-request-id"] }),
+  Cors.middleware({
+    origins: [/http:\/\/localhost:\d+/],
+    methods: ["DELETE"],
+    exposedHeaders: ["x-request-id", "ratelimit", "retry-after"]
+  }),
   TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
   WebSocket.middleware({ origins: ["same-origin", /http:\/\/localhost:\d+/] }),
+  // what it refuses is a page's own answer, and no session is looked up for it
+  byAddress,
   // an example: http://localhost may keep the cookie, too
   Visitor.middleware({ kind: "stored", cookie: { localhost: true } }),
   ExceptionHandlers.concat(

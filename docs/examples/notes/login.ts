@@ -2,8 +2,9 @@
  * What a browser sees: a form, the page of who has logged in, and the way out.
  */
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Effect, Layer, Option, Schema } from "effect"
+import { Effect, Layer, Option, type Redacted, Schema } from "effect"
 import { Authentication, HttpException, Middleware, PasswordHash, Validate } from "effect-middleware"
+import { logins } from "./limits.js"
 import { CurrentUser, Users, Visitor } from "./Users.js"
 
 /** The way back is signed, so that no link to the form leads elsewhere. */
@@ -86,9 +87,19 @@ const credentials = HttpServerRequest.schemaBodyUrlParams(Schema.Struct({
 // who does not exist costs what a wrong password does
 const verify = PasswordHash.verifier({ find: (name) => Effect.flatMap(Users, (users) => users.find(name)) })
 
+// counted before the password is looked at, and given back if it is right
+const check = (name: string, password: Redacted.Redacted) =>
+  verify({ username: name, password }).pipe(Effect.flatten, logins.protect(name))
+
+const tooOften = (seconds: number) =>
+  form(`There were too many failures: try again in ${seconds} s`, {
+    status: 429,
+    headers: { "retry-after": `${seconds}` }
+  })
+
 const logIn = Effect.gen(function*() {
   const { name, password } = yield* credentials
-  if (Option.isNone(yield* verify({ username: name, password }))) return wrong
+  yield* check(name, password)
   const visitor = yield* Visitor
   // somebody else's cart stays theirs
   if (Option.exists(yield* visitor.principal, (before) => before !== name)) yield* visitor.destroy
@@ -98,7 +109,10 @@ const logIn = Effect.gen(function*() {
   const { url } = yield* HttpServerRequest.HttpServerRequest
   const back = yield* Authentication.returnAddress(url, login)
   return seeOther(Option.getOrElse(back, () => "/account"))
-})
+}).pipe(Effect.catchTags({
+  NoSuchElementException: () => wrong,
+  RateLimited: ({ retryAfter }) => tooOften(retryAfter)
+}))
 
 const logOut = Effect.gen(function*() {
   yield* (yield* Visitor).destroy

@@ -4,7 +4,7 @@
 import { HttpServer } from "@effect/platform"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Effect, Layer, Option, Redacted } from "effect"
-import { DebugPage, Keyring, PasswordHash, SessionStore, Stack } from "effect-middleware"
+import { DebugPage, Keyring, PasswordHash, RateLimitStore, SessionStore, Stack } from "effect-middleware"
 import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import { randomBytes } from "node:crypto"
 import { createServer } from "node:http"
@@ -58,6 +58,11 @@ A machine, by a key, and by a token of five minutes that it gets for it:
   curl -i ${url}/token -H "$key" -d scope=notes:export
   curl -i ${url}/export -H 'authorization: Bearer TOKEN'
 
+Who asks too often: by an address, by a plan, or for a password. Look at ratelimit, and retry-after:
+
+  for i in 1 2 3 4 5 6 7; do curl -i ${url}/login -d 'name=bob&password=guess'; done
+  for i in $(seq 30); do curl -si ${url}/export -H "$key" | grep -iE '^(http|ratelimit:|retry)'; done
+
 What goes wrong: ${url}/broken/ followed by defect, failure, both, unavailable, half or unsendable.
 A client is told nothing of it. With DEBUG=true you are: by curl, and in a browser.
 `)
@@ -68,11 +73,15 @@ const secret = (name: string) =>
   Config.redacted(name).pipe(Config.withDefault(Redacted.make(randomBytes(32).toString("base64"))))
 
 /** In memory; with REDIS_URL in Redis, where they outlive this process, and others share them. */
-const store = Layer.unwrapEffect(Effect.map(
+const stores = Layer.unwrapEffect(Effect.map(
   Config.option(Config.redacted("REDIS_URL")),
   Option.match({
-    onNone: () => SessionStore.layerMemory(),
-    onSome: (url) => Layer.provide(SessionStore.layerRedis(), NodeRedis.layerConfig(Config.succeed(url)))
+    onNone: () => Layer.merge(SessionStore.layerMemory(), RateLimitStore.layerMemory()),
+    onSome: (url) =>
+      Layer.provide(
+        Layer.merge(SessionStore.layerRedis(), RateLimitStore.layerRedis()),
+        NodeRedis.layerConfig(Config.succeed(url))
+      )
   })
 ))
 
@@ -89,7 +98,7 @@ const users = Layer.provideMerge(backend, Layer.merge(Users.Default, Tokens.laye
 NodeRuntime.runMain(Layer.launch(
   Layer.effectDiscard(greeting).pipe(
     Layer.provideMerge(server),
-    Layer.provide([Notes.Default, users, store, Keyring.layerConfig(secret("KEYRING"))]),
+    Layer.provide([Notes.Default, users, stores, Keyring.layerConfig(secret("KEYRING"))]),
     Layer.provide(DebugPage.layerConfig(Config.withDefault(Config.boolean("DEBUG"), false))),
     Layer.provide(node)
   )
