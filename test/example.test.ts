@@ -589,15 +589,15 @@ describe("the notes example", () => {
     assert.strictEqual(
       Stack.describe(stack),
       `
-ServerErrors                           ↔ wraps
-│ Forwarded                            → request  provides effect-middleware/Forwarded/Client
-│ │ RequestId                          → request  provides effect-middleware/RequestId  ← response
-│ │ │ AccessLog                        → request  provides effect-middleware/AccessLog/Fields  ← response
-│ │ │ │ ServerTiming                   → request  provides effect-middleware/ServerTiming  ← response
-│ │ │ │ │ ProblemDetails               ← response
-│ │ │ │ │ │ Cors                       → request  ← response
-│ │ │ │ │ │ │ TrustedHost              → request
-│ │ │ │ │ │ │ │ WebSocket              → request  provides effect-middleware/WebSocket/Handshake
+ServerErrors                             ↔ wraps
+│ Forwarded                              → request  provides effect-middleware/Forwarded/Client
+│ │ RequestId                            → request  provides effect-middleware/RequestId  ← response
+│ │ │ AccessLog                          → request  provides effect-middleware/AccessLog/Fields  ← response
+│ │ │ │ ServerTiming                     → request  provides effect-middleware/ServerTiming  ← response
+│ │ │ │ │ ProblemDetails                 ← response
+│ │ │ │ │ │ Cors                         → request  ← response
+│ │ │ │ │ │ │ TrustedHost                → request
+│ │ │ │ │ │ │ │ WebSocket                → request  provides effect-middleware/WebSocket/Handshake
 │ │ │ │ │ │ │ │ │ RateLimit              → request  ← response
 │ │ │ │ │ │ │ │ │ │ notes/Visitor        → request  provides notes/Visitor  ← response
 │ │ │ │ │ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
