@@ -208,12 +208,14 @@ export const gcra = ({ burst, ...options }: GcraOptions): Gcra => {
         "lose more than 1 % of it: write a tokenBucket instead"
     )
   }
-  return {
-    _tag: "Gcra",
-    ...window,
-    interval,
-    burst: burst === undefined ? window.limit : whole("gcra", "burst", burst)
+  const most = burst === undefined ? window.limit : whole("gcra", "burst", burst)
+  if (most * interval > Number.MAX_SAFE_INTEGER / 2) {
+    throw new RangeError(
+      `RateLimit: gcra has a burst of ${most} that takes ${most} times ${interval} µs, more than can be counted exactly: ` +
+        "write a smaller burst"
+    )
   }
+  return { _tag: "Gcra", ...window, interval, burst: most }
 }
 
 /**

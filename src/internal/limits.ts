@@ -70,7 +70,8 @@ const atLeast0 = (number: number): number => number < 0 ? 0 : number
 const fixedWindow = (limit: number, window: number): Step => ({
   settle: ({ cells }, at, now) => {
     const start = cells[at]!
-    if (now >= start + window) {
+    // one in which nothing is spent has not begun
+    if (now >= start + window || cells[at + 1] === 0) {
       cells[at] = now
       cells[at + 1] = 0
     } else if (start > now) cells[at] = now
@@ -96,11 +97,12 @@ const quota = ({ limit, periodOf }: Of<"Quota">): Step => {
   return {
     ...counted,
     settle: ({ cells }, at, now) => {
-      const { start } = current(now)
+      const { end, start } = current(now)
       if (start > cells[at]!) {
         cells[at] = start
         cells[at + 1] = 0
-      }
+        // what was spent in the next period, before a clock was set back, stays spent in it
+      } else if (cells[at]! > end) cells[at] = start
     },
     wait: ({ cells }, at, now, cost) => {
       if (cells[at + 1]! + cost <= limit) return 0
@@ -156,9 +158,11 @@ const slidingWindowLog = (limit: number, window: number): Step => ({
     const log = logs.get(at)
     if (log === undefined) return
     let head = cells[at + 2]!
-    if (cells[at]! > now + window) {
-      head = log.length
-      cells[at + 1] = 0
+    if (cells[at]! > now) {
+      let cost = 0
+      for (; log.length > head && log[log.length - 2]! >= now; log.length -= 2) cost += log[log.length - 1]!
+      if (cost > 0) log.push(now, cost)
+      cells[at] = now
     }
     for (; head < log.length && log[head]! <= now - window; head += 2) cells[at + 1] = cells[at + 1]! - log[head + 1]!
     // each entry is moved once at most, however long the log
@@ -187,12 +191,14 @@ const slidingWindowLog = (limit: number, window: number): Step => ({
   },
   refund: ({ cells, logs }, at, _, cost, since) => {
     const log = logs.get(at) ?? []
-    for (let i = log.length - 2; i >= cells[at + 2]! && log[i]! >= since; i -= 2) {
-      if (log[i] !== since) continue
-      const given = Math.min(cost, log[i + 1]!)
-      log[i + 1]! -= given
-      cells[at + 1] = cells[at + 1]! - given
-    }
+    let i = log.length - 2
+    while (i >= cells[at + 2]! && log[i]! > since) i -= 2
+    if (i < cells[at + 2]! || log[i] !== since) return
+    const given = Math.min(cost, log[i + 1]!)
+    cells[at + 1] = cells[at + 1]! - given
+    log[i + 1]! -= given
+    // or what is always given back would be remembered for nothing
+    if (log[i + 1] === 0) log.splice(i, 2)
   },
   remaining: ({ cells }, at) => atLeast0(limit - cells[at + 1]!),
   reset: ({ cells }, at, now) => cells[at + 1]! > 0 ? cells[at]! + window - now : 0
@@ -282,10 +288,8 @@ const ban = ({ duration, limit, window }: Of<"Ban">): Step => ({
   settle: ({ cells }, at, now) => {
     const [until, first] = [cells[at]!, cells[at + 2]!]
     if (until > now + duration) cells[at] = now + duration
-    if (now >= first + window || first > now) {
-      cells[at + 1] = 0
-      cells[at + 2] = now
-    }
+    if (now >= first + window) cells[at + 1] = 0
+    else if (first > now) cells[at + 2] = now
   },
   wait: ({ cells }, at, now) => atLeast0(cells[at]! - now),
   spend: ({ cells }, at, now) => {
@@ -387,7 +391,7 @@ export const decide = (
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i]!
     const at = row + i * width
-    if (allowed && spends) step.spend(slots, at, now, cost)
+    if (allowed && spends && cost > 0) step.spend(slots, at, now, cost)
     limits.push({ remaining: step.remaining(slots, at, now), resetAfter: step.reset(slots, at, now) })
   }
   return { allowed, banned, now, retryAfter, limits }

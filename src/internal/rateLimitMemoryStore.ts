@@ -71,11 +71,12 @@ const makeTables = (capacity: number) => {
     if (size >= capacity && victim !== undefined) victim[0].remove(victim[1])
   }
 
-  const makeTable = (first: limits.Compiled): Table => {
+  const makeTable = (stride: number): Table => {
     const rows = new Map<string, number>()
     const blocks: Array<limits.Slots> = []
     const free: Array<number> = []
-    const { stride } = first
+    /** Of each row, the limits it was last asked under: others of the shape may say that it lapses sooner. */
+    const plans: Array<limits.Compiled> = []
     const slotsOf = (row: number): limits.Slots => blocks[row / rowsOfBlock | 0]!
     const atOf = (row: number) => row % rowsOfBlock * stride
 
@@ -91,11 +92,12 @@ const makeTables = (capacity: number) => {
       keys: () => rows.keys(),
       lapseOf: (key: string, now: number) => {
         const row = rows.get(key)!
-        return limits.lapseOf(first, slotsOf(row), atOf(row), now)
+        return limits.lapseOf(plans[row]!, slotsOf(row), atOf(row), now)
       },
       decide: (compiled: limits.Compiled, key: string, now: number, cost: number, spends: boolean): Decision => {
         const row = rows.get(key) ?? (spends ? insert(key, now) : undefined)
         if (row === undefined) return limits.decide(compiled, makeSlots(stride), 0, now, cost, false)
+        if (spends) plans[row] = compiled
         return limits.decide(compiled, slotsOf(row), atOf(row), now, cost, spends)
       },
       giveBack: (compiled: limits.Compiled, key: string, now: number, cost: number, since: number) => {
@@ -120,7 +122,7 @@ const makeTables = (capacity: number) => {
     if (shapes.size === 0) tables.set(limiter, shapes)
     const known = shapes.get(compiled.shape)
     if (known !== undefined) return known
-    const table = makeTable(compiled)
+    const table = makeTable(compiled.stride)
     shapes.set(compiled.shape, table)
     return table
   }
