@@ -9,12 +9,17 @@
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as memory from "./internal/rateLimitMemoryStore.js"
+import { fromRedis } from "./internal/rateLimitRedisStore.js"
+import { remote } from "./internal/rateLimitRemoteStore.js"
 import * as ProblemDetails from "./ProblemDetails.js"
+import * as Redis from "./Redis.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // limits
@@ -327,3 +332,112 @@ export const layerMemory = ({ capacity = 100_000 }: MemoryOptions = {}): Layer.L
 
 /** A Map of V8 takes 2 to the 24th. */
 const mostKeys = 16_000_000
+
+// ---------------------------------------------------------------------------------------------------------------------
+// in Redis
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RemoteOptions {
+  /**
+   * How many keys are remembered for which there is no room: until their time they are refused without asking. Each is asked
+   * about again after 5 seconds, in case somebody has reset it elsewhere. `false`: every request is asked about. Default: 10,000.
+   */
+  readonly refuseLocally?: number | false | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RedisOptions extends RemoteOptions {
+  /** What every key begins with. Default: `"limit:"`. */
+  readonly prefix?: string | undefined
+  /** How long a decision may take. Default: 100 milliseconds. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * Spending in Redis 6 or later, of a single server, Sentinel or a Cluster, shared by every process.
+ *
+ * - A decision is one script and one round trip, by the time of the server: it is atomic, and no clock of a process counts.
+ * - Every key has an expiry: when it would be as new.
+ * - What takes longer than `timeout` fails with `RateLimitUnavailable`. After five failures in a row a store is not asked for a
+ *   second, then for two, ... up to thirty, and then by one request, until that is answered.
+ * - A failover loses what was not yet replicated: a key may be admitted once more what was spent in the last moments before.
+ *
+ * @example
+ * ```ts
+ * import { RateLimitStore, Redis } from "effect-middleware"
+ * import { Layer } from "effect"
+ *
+ * declare const redis: Layer.Layer<Redis.Redis>
+ * const store = RateLimitStore.layerRedis({ prefix: "app:limit:" }).pipe(Layer.provide(redis))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerRedis = (
+  { prefix = "limit:", refuseLocally, timeout = "100 millis" }: RedisOptions = {}
+): Layer.Layer<RateLimitStore, never, Redis.Redis> => {
+  const guard = remote(refuseLocally)
+  return Layer.effect(
+    RateLimitStore,
+    Effect.map(Redis.Redis, (redis) => guard(fromRedis(redis.within(timeout), prefix, unavailableTo), unavailableTo))
+  )
+}
+
+const unavailableTo = (operation: string) => (cause: unknown) => new RateLimitUnavailable({ operation, cause })
+
+/**
+ * A store that decides where another cannot be asked: memory in the place of Redis, for one. It is said in the log, once in ten
+ * seconds; the first is asked again by itself.
+ *
+ * What is spent in one is not known to the other, so a key may be admitted its limit once more when they change over. A refund
+ * goes to the first, if that can be asked.
+ *
+ * @example
+ * ```ts
+ * import { RateLimitStore, Redis } from "effect-middleware"
+ * import { Layer } from "effect"
+ *
+ * declare const redis: Layer.Layer<Redis.Redis>
+ * const store = RateLimitStore.layerStoreFallback(
+ *   RateLimitStore.layerRedis().pipe(Layer.provide(redis)),
+ *   RateLimitStore.layerMemory()
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStoreFallback = <E, R, E2, R2>(
+  primary: Layer.Layer<RateLimitStore, E, R>,
+  fallback: Layer.Layer<RateLimitStore, E2, R2>
+): Layer.Layer<RateLimitStore, E | E2, R | R2> =>
+  Layer.scoped(
+    RateLimitStore,
+    Effect.gen(function*() {
+      const first = Context.get(yield* Layer.build(primary), RateLimitStore)
+      const second = Context.get(yield* Layer.build(fallback), RateLimitStore)
+      let quietUntil = -Infinity
+      const tell = (error: RateLimitUnavailable) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          if (now < quietUntil) return Effect.void
+          quietUntil = now + 10_000
+          return Effect.logWarning("A rate limit store is unavailable, and another decides in its place", error)
+        })
+      const either = <A>(ask: (store: Service) => Effect.Effect<A, RateLimitUnavailable>) =>
+        Effect.catchAll(ask(first), (error) => Effect.zipRight(tell(error), ask(second)))
+      return {
+        consume: (bucket, options) => either((store) => store.consume(bucket, options)),
+        peek: (bucket, options) => either((store) => store.peek(bucket, options)),
+        refund: (bucket, options) => either((store) => store.refund(bucket, options)),
+        reset: (bucket) => Effect.zipRight(second.reset(bucket), first.reset(bucket))
+      }
+    })
+  )

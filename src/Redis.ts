@@ -71,6 +71,8 @@ export interface Service {
     keys: NonEmptyReadonlyArray<string>,
     args: ReadonlyArray<string>
   ) => Effect.Effect<unknown, RedisError>
+  /** The same, with another limit in the place of `commandTimeout`. Make it once, and not for each command. */
+  readonly within: (commandTimeout: Duration.DurationInput) => Service
 }
 
 /**
@@ -167,16 +169,63 @@ export const make = (
     readonly isReply?: ((error: unknown) => boolean) | undefined
   } = {}
 ): Service => {
-  const limit = Duration.toMillis(commandTimeout)
-  if (!(limit > 0 && limit < Infinity)) {
-    throw new TypeError(`Redis: commandTimeout is ${limit} ms: write how long a command may take, such as "250 millis"`)
-  }
   if (!(maxPending >= 1)) {
     throw new TypeError(`Redis: maxPending is ${maxPending}: write how many commands may be under way, such as 4096`)
   }
   // not fewer than wait: what has timed out is under way until its client settles it
   let pending = 0
-  // the limit is one for all, so they time out in the order that they began in, and one fiber at a time waits for it
+
+  const within = (commandTimeout: Duration.DurationInput): Service => {
+    const deadlines = makeDeadlines(commandTimeout)
+    const call = (name: string, start: () => Promise<unknown>) =>
+      Effect.clockWith((clock) =>
+        Effect.async<unknown, RedisError>((resume) => {
+          const fail = (reason: Reason, cause?: Error) =>
+            resume(Effect.fail(new RedisError({ reason, command: name, ...cause && { cause } })))
+          if (pending >= maxPending) return fail("overloaded")
+          pending++
+          const done = deadlines.add(clock, () => fail("timeout"))
+          const settle = () => {
+            pending--
+            done()
+          }
+          start().then((reply) => {
+            settle()
+            resume(Effect.succeed(reply))
+          }, (error) => {
+            settle()
+            const cause = withoutArguments(error)
+            fail(isReply(error) && !unavailable.test(cause.message) ? "reply" : "connection", cause)
+          })
+        })
+      )
+    return {
+      send: (key, command) => call(command[0], async () => send(key, command)),
+      eval: ({ lua, sha1 }, keys, args) => {
+        const [key] = keys
+        if (keys.length > 1 && new Set(keys.map(hashTag)).size > 1) return Effect.die(new TypeError(differentSlots))
+        const rest = [`${keys.length}`, ...keys, ...args]
+        return call("EVAL", async () => {
+          try {
+            return await send(key, ["EVALSHA", sha1, ...rest])
+          } catch (error) {
+            if (!isReply(error) || !messageOf(error).startsWith("NOSCRIPT")) throw error
+            return send(key, ["EVAL", lua, ...rest])
+          }
+        })
+      },
+      within
+    }
+  }
+  return within(commandTimeout)
+}
+
+/** One limit is one for all, so they time out in the order that they began in, and one fiber at a time waits for it. */
+const makeDeadlines = (commandTimeout: Duration.DurationInput) => {
+  const limit = Duration.toMillis(commandTimeout)
+  if (!(limit > 0 && limit < Infinity)) {
+    throw new TypeError(`Redis: commandTimeout is ${limit} ms: write how long a command may take, such as "250 millis"`)
+  }
   const waiting = new Set<{ readonly deadline: number; readonly expire: () => void }>()
   let watched = false
   const watch = Effect.gen(function*() {
@@ -192,50 +241,17 @@ export const make = (
     }
     watched = false
   })
-
-  const call = (name: string, start: () => Promise<unknown>) =>
-    Effect.clockWith((clock) =>
-      Effect.async<unknown, RedisError>((resume) => {
-        const fail = (reason: Reason, cause?: Error) =>
-          resume(Effect.fail(new RedisError({ reason, command: name, ...cause && { cause } })))
-        if (pending >= maxPending) return fail("overloaded")
-        pending++
-        const entry = { deadline: clock.unsafeCurrentTimeMillis() + limit, expire: () => fail("timeout") }
-        waiting.add(entry)
-        if (!watched) {
-          watched = true
-          // of the fiber that happens to be first it has the clock, and nothing that would be kept alive by it
-          Runtime.runFork(Runtime.defaultRuntime)(Effect.withClock(watch, clock))
-        }
-        const settle = () => {
-          pending--
-          waiting.delete(entry)
-        }
-        start().then((reply) => {
-          settle()
-          resume(Effect.succeed(reply))
-        }, (error) => {
-          settle()
-          const cause = withoutArguments(error)
-          fail(isReply(error) && !unavailable.test(cause.message) ? "reply" : "connection", cause)
-        })
-      })
-    )
-
   return {
-    send: (key, command) => call(command[0], async () => send(key, command)),
-    eval: ({ lua, sha1 }, keys, args) => {
-      const [key] = keys
-      if (keys.length > 1 && new Set(keys.map(hashTag)).size > 1) return Effect.die(new TypeError(differentSlots))
-      const rest = [`${keys.length}`, ...keys, ...args]
-      return call("EVAL", async () => {
-        try {
-          return await send(key, ["EVALSHA", sha1, ...rest])
-        } catch (error) {
-          if (!isReply(error) || !messageOf(error).startsWith("NOSCRIPT")) throw error
-          return send(key, ["EVAL", lua, ...rest])
-        }
-      })
+    /** Expires it in time, unless what this returns is called before. */
+    add: (clock: Clock.Clock, expire: () => void): () => void => {
+      const entry = { deadline: clock.unsafeCurrentTimeMillis() + limit, expire }
+      waiting.add(entry)
+      if (!watched) {
+        watched = true
+        // of the fiber that happens to be first it has the clock, and nothing that would be kept alive by it
+        Runtime.runFork(Runtime.defaultRuntime)(Effect.withClock(watch, clock))
+      }
+      return () => void waiting.delete(entry)
     }
   }
 }

@@ -114,6 +114,12 @@ const storeOf = (redis: Redis.Service, options?: SessionStore.RedisOptions) =>
     SessionStore.layerRedis(options).pipe(Layer.provide(Layer.succeed(Redis.Redis, redis)))
   )
 
+const answering = (answer: Effect.Effect<unknown, Redis.RedisError>): Redis.Service => ({
+  send: () => answer,
+  eval: () => answer,
+  within: () => answering(answer)
+})
+
 describeRedis("SessionStore.layerRedis", () => {
   const server = started(makeServer())
 
@@ -127,7 +133,8 @@ describeRedis("SessionStore.layerRedis", () => {
       let trips = 0
       const counted: Redis.Service = {
         send: (...args) => Effect.suspend(() => (trips++, service.send(...args))),
-        eval: (...args) => Effect.suspend(() => (trips++, service.eval(...args)))
+        eval: (...args) => Effect.suspend(() => (trips++, service.eval(...args))),
+        within: () => counted
       }
       const store = yield* storeOf(counted, options)
       const command = (...args: ReadonlyArray<string>) => Effect.orDie(node.command(...args))
@@ -271,7 +278,7 @@ describe("SessionStore.layerRedis, of a Redis that is not as it should be", () =
   it.effect.each(operations)("%s fails as unavailable if Redis does", ([operation, run]) =>
     Effect.gen(function*() {
       const broken = Effect.fail(new Redis.RedisError({ reason: "connection", command: "EVALSHA" }))
-      const store = yield* storeOf({ send: () => broken, eval: () => broken })
+      const store = yield* storeOf(answering(broken))
       const error = yield* Effect.flip(run(store))
       assert.strictEqual(error._tag, "SessionUnavailable")
       assert.strictEqual(error.operation, operation)
@@ -299,7 +306,7 @@ describe("SessionStore.layerRedis, of a Redis that is not as it should be", () =
   ]
   it.effect.each(replies.map((reply) => ({ reply })))("a load is given %j", ({ reply }) =>
     Effect.gen(function*() {
-      const store = yield* storeOf({ send: () => Effect.succeed(reply), eval: () => Effect.succeed(reply) })
+      const store = yield* storeOf(answering(Effect.succeed(reply)))
       const error = yield* Effect.flip(store.load("a", { now: 0 }))
       assert.deepStrictEqual([error._tag, error.operation], ["SessionUnavailable", "load"])
     }))
@@ -307,7 +314,7 @@ describe("SessionStore.layerRedis, of a Redis that is not as it should be", () =
   it.effect.each(operations)("%s is given replies that it does not know", ([operation, run]) =>
     Effect.gen(function*() {
       for (const reply of [{}, true, 1.5, -1, [{}], undefined]) {
-        const store = yield* storeOf({ send: () => Effect.succeed(reply), eval: () => Effect.succeed(reply) })
+        const store = yield* storeOf(answering(Effect.succeed(reply)))
         const error = yield* Effect.flip(run(store))
         assert.deepStrictEqual([error._tag, error.operation], ["SessionUnavailable", operation])
       }

@@ -17,7 +17,8 @@
  * | BackOff              | until when nobody may try     | failures in a row         | the last of them   |
  * | Ban                  | until when it lasts           | refusals                  | the first of them  |
  */
-import type { Ban, Decision, Limit, Limits, Standing } from "../RateLimitStore.js"
+import { createHash } from "node:crypto"
+import type { Ban, Bucket, Decision, Limit, Limits, Standing } from "../RateLimitStore.js"
 
 export interface Slots {
   cells: Float64Array
@@ -235,12 +236,13 @@ const tokenBucket = ({ every, limit, refill }: Of<"TokenBucket">): Step => {
 const gcra = ({ burst, interval }: Of<"Gcra">): Step => {
   const tolerance = burst * interval
   /** How far ahead of the time it is, in microseconds. */
-  const ahead = (cells: Float64Array, at: number, now: number) => cells[at]! - now * 1000
+  const ahead = (cells: Float64Array, at: number, now: number) => atLeast0(cells[at]! - now * 1000)
   return {
     settle: ({ cells }, at, now) => {
       const tat = cells[at]!
       const time = now * 1000
-      if (tat < time) cells[at] = time
+      // whose time has come owes nothing, also where a clock is set back
+      if (tat <= time) cells[at] = 0
       else if (tat > time + tolerance) cells[at] = time + tolerance
     },
     wait: ({ cells }, at, now, cost) => {
@@ -248,14 +250,14 @@ const gcra = ({ burst, interval }: Of<"Gcra">): Step => {
       if (over <= 0) return 0
       return cost > burst ? Infinity : Math.ceil(over / 1000)
     },
-    spend: ({ cells }, at, _, cost) => {
-      cells[at] = cells[at]! + cost * interval
+    spend: ({ cells }, at, now, cost) => {
+      cells[at] = Math.max(cells[at]!, now * 1000) + cost * interval
     },
     refund: ({ cells }, at, now, cost, since) => {
-      cells[at] = cells[at]! - atLeast0(cost * interval - atLeast0(now - since) * 1000)
+      cells[at] = atLeast0(cells[at]! - atLeast0(cost * interval - atLeast0(now - since) * 1000))
     },
     remaining: ({ cells }, at, now) => Math.floor((tolerance - ahead(cells, at, now)) / interval),
-    reset: ({ cells }, at, now) => Math.ceil(atLeast0(ahead(cells, at, now)) / 1000)
+    reset: ({ cells }, at, now) => Math.ceil(ahead(cells, at, now) / 1000)
   }
 }
 
@@ -359,6 +361,17 @@ const letters: { readonly [Tag in (Limit | Ban)["_tag"]]: string } = {
   Ban: "x"
 }
 
+/** What a driver calls a bucket: short, of characters that every engine takes, and never that of another. */
+export const nameOf = ({ key, limiter, limits }: Bucket): string => {
+  const { shape } = compile(limits)
+  if (plainName.test(limiter) && plainKey.test(key)) return `${limiter}:${shape}:${key}`
+  const all = JSON.stringify([limiter, shape, key])
+  return `#${createHash("sha256").update(all).digest("base64url")}`
+}
+// neither a limiter nor a shape has the colon that parts them
+const plainName = /^[\w.-]{1,64}$/
+const plainKey = /^[\w.:/@+-]{1,64}$/
+
 /** Decides on a row, and spends where it is to: on every limit, or on none. */
 export const decide = (
   { ban, steps }: Compiled,
@@ -395,6 +408,20 @@ export const decide = (
     limits.push({ remaining: step.remaining(slots, at, now), resetAfter: step.reset(slots, at, now) })
   }
   return { allowed, banned, now, retryAfter, limits }
+}
+
+/** A decision that a driver has made elsewhere, from the row that it has left. */
+export const decided = (
+  compiled: Compiled,
+  slots: Slots,
+  row: number,
+  now: number,
+  cost: number,
+  allowed: boolean
+): Decision => {
+  // of what was admitted nobody asks how long it would have to wait for the same again
+  const left = decide(compiled, slots, row, now, allowed ? 0 : cost, false)
+  return allowed ? { ...left, allowed, banned: false, retryAfter: 0 } : { ...left, allowed }
 }
 
 export const giveBack = (

@@ -80,6 +80,17 @@ const makeTables = (capacity: number) => {
     const slotsOf = (row: number): limits.Slots => blocks[row / rowsOfBlock | 0]!
     const atOf = (row: number) => row % rowsOfBlock * stride
 
+    /** To look at it, which takes out what has lapsed, without a change. */
+    const copyOf = (row: number): limits.Slots => {
+      const [{ cells, logs }, at] = [slotsOf(row), atOf(row)]
+      const copy = { cells: cells.slice(at, at + stride), logs: new Map<number, Array<number>>() }
+      for (let i = 0; i < stride; i += limits.width) {
+        const log = logs.get(at + i)
+        if (log !== undefined) copy.logs.set(i, [...log])
+      }
+      return copy
+    }
+
     const insert = (key: string, now: number): number => {
       makeRoom(now)
       const row = free.pop() ?? rows.size
@@ -95,10 +106,14 @@ const makeTables = (capacity: number) => {
         return limits.lapseOf(plans[row]!, slotsOf(row), atOf(row), now)
       },
       decide: (compiled: limits.Compiled, key: string, now: number, cost: number, spends: boolean): Decision => {
-        const row = rows.get(key) ?? (spends ? insert(key, now) : undefined)
-        if (row === undefined) return limits.decide(compiled, makeSlots(stride), 0, now, cost, false)
-        if (spends) plans[row] = compiled
-        return limits.decide(compiled, slotsOf(row), atOf(row), now, cost, spends)
+        const known = rows.get(key)
+        if (!spends) {
+          const copy = known === undefined ? makeSlots(stride) : copyOf(known)
+          return limits.decide(compiled, copy, 0, now, cost, false)
+        }
+        const row = known ?? insert(key, now)
+        plans[row] = compiled
+        return limits.decide(compiled, slotsOf(row), atOf(row), now, cost, true)
       },
       giveBack: (compiled: limits.Compiled, key: string, now: number, cost: number, since: number) => {
         const row = rows.get(key)

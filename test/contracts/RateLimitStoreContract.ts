@@ -45,12 +45,12 @@ export const suite = <E>(
           RateLimit.fixedWindow({ limit, window: 1000, name: "a" }),
           RateLimit.slidingWindowCounter({ limit, window: 1000, name: "b" }),
           RateLimit.gcra({ limit, window: 1000, name: "c" }),
-          RateLimit.tokenBucket({ capacity: limit, refill: limit, every: 1000, name: "d" }),
+          RateLimit.tokenBucket({ capacity: limit, refill: 10, every: 1000, name: "d" }),
           RateLimit.slidingWindowLog({ limit, window: 1000, name: "e" })
         ])
       )
       await FastCheck.assert(
-        FastCheck.asyncProperty(FastCheck.array(step, { maxLength: 60 }), (steps) =>
+        FastCheck.asyncProperty(FastCheck.array(forward, { maxLength: 60 }), (steps) =>
           run((store) =>
             followed(store, plans, steps)
           )),
@@ -190,6 +190,9 @@ const step = FastCheck.record<Step>({
   ),
   which: FastCheck.nat(20)
 })
+
+/** What one plan makes of a clock that was set back, another does not have to. */
+const forward = step.map((step) => ({ ...step, after: Math.abs(step.after) }))
 
 /** A store and memory, step by step. */
 const followed = (

@@ -1,0 +1,343 @@
+/** What was spent in Redis: a server, Sentinel and a Cluster, by both clients. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Clock, Duration, Effect, Exit, Fiber, Layer, Logger, Schedule, Scope, TestClock } from "effect"
+import { RateLimit, RateLimitStore, Redis } from "effect-middleware"
+import * as Ioredis from "effect-middleware/Redis/Ioredis"
+import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
+import * as Contract from "./contracts/RateLimitStoreContract.js"
+import { describeRedis } from "./utils/describeRedis.js"
+import { makeCluster, makeSentinel, makeServer, type Node } from "./utils/redis.js"
+
+// on a machine that does other things as well, many that ask at once wait for each other
+const patient: Redis.Options = { commandTimeout: "30 seconds" }
+const layer = RateLimitStore.layerRedis({ timeout: "30 seconds" })
+
+/** What is started once for a group of tests. */
+const started = <A>(make: Effect.Effect<A, never, Scope.Scope>) => {
+  const scope = Effect.runSync(Scope.make())
+  let value: A | undefined
+  beforeAll(async () => void (value = await Effect.runPromise(Scope.extend(make, scope))), 60_000)
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)), 60_000)
+  return Effect.sync(() => value ?? assert.fail("it has not started"))
+}
+
+const host = "127.0.0.1"
+const addresses = (nodes: ReadonlyArray<Node>) => nodes.map(({ port }) => ({ host, port }))
+
+/** What the same tests need of each. */
+const group = <A>(
+  name: string,
+  make: Effect.Effect<A, never, Scope.Scope>,
+  nodesOf: (server: A) => ReadonlyArray<Node>,
+  clients: ReadonlyArray<readonly [name: string, layer: (server: A) => Layer.Layer<Redis.Redis>]>
+) =>
+  describe(name, () => {
+    const server = started(make)
+    for (const [i, [client, redis]] of clients.entries()) {
+      Contract.suite(
+        `by ${client}`,
+        layer.pipe(Layer.provide(Layer.unwrapEffect(Effect.map(server, redis)))),
+        // what the second client adds is in a few of the traces
+        { timeout: 120_000, traces: i === 0 ? 20 : 4 }
+      )
+    }
+
+    it.live("leaves no key without an expiry", () =>
+      Effect.gen(function*() {
+        let keys = 0
+        for (const node of nodesOf(yield* server)) {
+          // a line for each database: db0:keys=12,expires=12,avg_ttl=0
+          const lines = String(yield* node.command("INFO", "keyspace")).matchAll(/keys=(\d+),expires=(\d+)/g)
+          for (const [, all, expiring] of lines) {
+            assert.strictEqual(expiring, all)
+            keys += Number(all)
+          }
+        }
+        assert.isAbove(keys, 50)
+      }))
+  })
+
+describeRedis("RateLimitStore in Redis", () => {
+  group("a server", makeServer(), (node) => [node], [
+    ["ioredis", ({ url }) => Ioredis.layer(url, patient)],
+    ["node-redis", ({ url }) => NodeRedis.layer(url, patient)]
+  ])
+
+  group("Sentinel", makeSentinel(), ({ nodes }) => nodes, [
+    ["ioredis", ({ name, sentinels }) => Ioredis.layerSentinel({ name, sentinels: addresses(sentinels) }, patient)]
+  ])
+
+  group("a Cluster", makeCluster(), ({ nodes }) => nodes, [
+    ["ioredis", ({ nodes }) => Ioredis.layerCluster({ nodes: addresses(nodes) }, patient)],
+    ["node-redis", ({ nodes }) => NodeRedis.layerCluster({ rootNodes: nodes.map(({ url }) => ({ url })) }, patient)]
+  ])
+})
+
+// ---------------------------------------------------------------------------------------------------------------------
+// by itself
+// ---------------------------------------------------------------------------------------------------------------------
+
+const hourly = (limit: number) => RateLimit.limits(RateLimit.gcra({ limit, window: "1 hour" }))
+const bucketOf = (key: string, limits = hourly(1)): RateLimitStore.Bucket => ({ limiter: "test", key, limits })
+
+const storeOf = (redis: Redis.Service, options?: RateLimitStore.RedisOptions) =>
+  Effect.provide(
+    RateLimitStore.RateLimitStore,
+    RateLimitStore.layerRedis(options).pipe(Layer.provide(Layer.succeed(Redis.Redis, redis)))
+  )
+
+/** A client that counts, and answers what it is told to. */
+const scripted = (answer: () => Effect.Effect<unknown, Redis.RedisError>) => {
+  let asked = 0
+  const service: Redis.Service = {
+    send: () => Effect.suspend(() => (asked++, answer())),
+    eval: () => Effect.suspend(() => (asked++, answer())),
+    within: () => service
+  }
+  return { service, asked: () => asked }
+}
+const broken = Effect.fail(new Redis.RedisError({ reason: "connection", command: "EVAL" }))
+/** One that has room, or none for an hour, as the script says it. */
+const reply = (allowed: boolean, now: number) => Effect.succeed([allowed ? 1 : 0, now, (now + 3_600_000) * 1000, 0, 0])
+
+describe("a store that is dead", () => {
+  it.effect("is not asked after five failures, for a second, then for two; one request finds out", () =>
+    Effect.gen(function*() {
+      let answer: Effect.Effect<unknown, Redis.RedisError> = broken
+      const { asked, service } = scripted(() => answer)
+      const store = yield* storeOf(service)
+      const ask = Effect.exit(store.consume(bucketOf("a"), { cost: 1 }))
+      for (let i = 0; i < 20; i++) {
+        const exit = yield* ask
+        assert.isTrue(Exit.isFailure(exit))
+      }
+      assert.strictEqual(asked(), 5)
+      yield* TestClock.adjust("999 millis")
+      yield* ask
+      assert.strictEqual(asked(), 5)
+      yield* TestClock.adjust("1 millis")
+      yield* Effect.all([ask, ask, ask])
+      assert.strictEqual(asked(), 6)
+      yield* TestClock.adjust("1999 millis")
+      yield* ask
+      assert.strictEqual(asked(), 6)
+      yield* TestClock.adjust("1 millis")
+      answer = Effect.suspend(() => reply(true, 0))
+      assert.isTrue(Exit.isSuccess(yield* ask))
+      // and from then on as before
+      assert.isTrue(Exit.isSuccess(yield* ask))
+      assert.strictEqual(asked(), 8)
+    }))
+
+  it.effect("a question that is interrupted is no answer, and another may ask", () =>
+    Effect.gen(function*() {
+      let answer: Effect.Effect<unknown, Redis.RedisError> = broken
+      const { asked, service } = scripted(() => answer)
+      const store = yield* storeOf(service)
+      const ask = Effect.exit(store.peek(bucketOf("a"), { cost: 1 }))
+      for (let i = 0; i < 5; i++) yield* ask
+      yield* TestClock.adjust("1 seconds")
+      answer = Effect.never
+      const fiber = yield* Effect.fork(ask)
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(fiber)
+      answer = Effect.suspend(() => reply(true, 0))
+      assert.isTrue(Exit.isSuccess(yield* ask))
+      assert.strictEqual(asked(), 7)
+    }))
+})
+
+describe("a reply that is none", () => {
+  it.effect.each([null, "no", [], [1], [1, 0, "x", 0, 0], [1, 0, 1, 2], [1, Number.NaN, 0, 0, 0]])(
+    "%j",
+    (reply) =>
+      Effect.gen(function*() {
+        const store = yield* storeOf(scripted(() => Effect.succeed(reply)).service)
+        const error = yield* Effect.flip(store.consume(bucketOf("a"), { cost: 1 }))
+        assert.deepStrictEqual([error._tag, error.operation], ["RateLimitUnavailable", "consume"])
+      })
+  )
+})
+
+describe("a key that is exhausted", () => {
+  const start = (options?: RateLimitStore.RedisOptions) =>
+    Effect.gen(function*() {
+      let allowed = false
+      const { asked, service } = scripted(() => Effect.flatMap(Clock.currentTimeMillis, (now) => reply(allowed, now)))
+      const store = yield* storeOf(service, options)
+      return { store, asked, allow: (value: boolean) => Effect.sync(() => void (allowed = value)) }
+    })
+
+  it.effect("is refused without asking, with the time that is left, and asked about again after 5 seconds", () =>
+    Effect.gen(function*() {
+      const { allow, asked, store } = yield* start()
+      const bucket = bucketOf("a")
+      const first = yield* store.consume(bucket, { cost: 1 })
+      yield* TestClock.adjust("2 seconds")
+      const second = yield* store.consume(bucket, { cost: 1 })
+      assert.strictEqual(asked(), 1)
+      assert.isFalse(second.allowed)
+      assert.strictEqual(first.retryAfter - second.retryAfter, 2000)
+      assert.strictEqual(second.now - first.now, 2000)
+      assert.strictEqual(first.limits[0]!.resetAfter - second.limits[0]!.resetAfter, 2000)
+      yield* allow(true)
+      yield* TestClock.adjust("2999 millis")
+      assert.isFalse((yield* store.consume(bucket, { cost: 1 })).allowed)
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue((yield* store.consume(bucket, { cost: 1 })).allowed)
+      assert.strictEqual(asked(), 2)
+    }))
+
+  it.effect("others are asked about: a smaller cost, another plan, another key; and it is after a refund or a reset", () =>
+    Effect.gen(function*() {
+      const { asked, store } = yield* start()
+      const limits = hourly(10)
+      const ask = (cost: number, key = "a", of = limits) =>
+        Effect.as(store.consume(bucketOf(key, of), { cost }), undefined)
+      yield* ask(2)
+      yield* ask(3)
+      assert.strictEqual(asked(), 1)
+      yield* ask(1)
+      yield* ask(1)
+      assert.strictEqual(asked(), 2)
+      yield* ask(1, "b")
+      yield* ask(1, "a", hourly(2))
+      assert.strictEqual(asked(), 4)
+      yield* ask(1)
+      yield* store.refund(bucketOf("a", limits), { cost: 1, since: 0 })
+      yield* ask(1)
+      yield* store.reset(bucketOf("a", limits))
+      yield* ask(1)
+      assert.strictEqual(asked(), 9)
+    }))
+
+  it.effect("only so many are remembered, and none if that is not wanted", () =>
+    Effect.gen(function*() {
+      const limits = hourly(1)
+      const few = yield* start({ refuseLocally: 2 })
+      for (const key of ["a", "b", "c", "c", "b", "a"]) yield* few.store.consume(bucketOf(key, limits), { cost: 1 })
+      assert.strictEqual(few.asked(), 4)
+      const none = yield* start({ refuseLocally: false })
+      for (const key of ["a", "a"]) yield* none.store.consume(bucketOf(key, limits), { cost: 1 })
+      assert.strictEqual(none.asked(), 2)
+    }))
+
+  it("the capacity is a whole number from 1", () =>
+    assert.throws(() => RateLimitStore.layerRedis({ refuseLocally: 0 }), "refuseLocally is 0"))
+})
+
+describe("layerStoreFallback", () => {
+  it.effect("decides in the other's place, says so once in ten seconds, and goes back by itself", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ message }) => void lines.push(String([message].flat()[0])))
+      let answer: Effect.Effect<unknown, Redis.RedisError> = broken
+      const { asked, service } = scripted(() => answer)
+      const layer = RateLimitStore.layerStoreFallback(
+        RateLimitStore.layerRedis().pipe(Layer.provide(Layer.succeed(Redis.Redis, service))),
+        RateLimitStore.layerMemory()
+      )
+      yield* Effect.gen(function*() {
+        const store = yield* RateLimitStore.RateLimitStore
+        const bucket = bucketOf("a")
+        const decisions = yield* Effect.replicateEffect(store.consume(bucket, { cost: 1 }), 10)
+        assert.deepStrictEqual(decisions.map(({ allowed }) => allowed), [true, ...Array(9).fill(false)])
+        assert.isFalse((yield* store.peek(bucket, { cost: 1 })).allowed)
+        assert.strictEqual(asked(), 5)
+        assert.deepStrictEqual(lines, ["A rate limit store is unavailable, and another decides in its place"])
+        yield* TestClock.adjust("10 seconds")
+        yield* store.consume(bucket, { cost: 1 })
+        assert.strictEqual(lines.length, 2)
+        yield* TestClock.adjust("30 seconds")
+        answer = Effect.flatMap(Clock.currentTimeMillis, (now) => reply(true, now))
+        assert.isTrue((yield* store.consume(bucket, { cost: 1 })).allowed)
+        yield* store.reset(bucket)
+      }).pipe(Effect.provide(layer), Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+    }))
+})
+
+describeRedis("RateLimitStore.layerRedis", () => {
+  const server = started(makeServer())
+
+  const make = (options: RateLimitStore.RedisOptions = { timeout: "30 seconds" }) =>
+    Effect.gen(function*() {
+      const node = yield* server
+      yield* Effect.orDie(node.command("FLUSHALL"))
+      const redis = yield* Effect.provide(Redis.Redis, yield* Layer.build(Ioredis.layer(node.url, patient)))
+      const store = yield* storeOf(redis, options)
+      return { store, node, command: (...args: ReadonlyArray<string>) => Effect.orDie(node.command(...args)) }
+    })
+
+  it.scopedLive("a decision is one command, and what is refused or looked at writes nothing", () =>
+    Effect.gen(function*() {
+      const { command, store } = yield* make({ timeout: "30 seconds", refuseLocally: false })
+      const bucket = bucketOf(
+        "a",
+        RateLimit.limits([
+          RateLimit.gcra({ limit: 2, window: "1 hour", name: "a" }),
+          RateLimit.slidingWindowLog({ limit: 5, window: "1 hour", name: "b" })
+        ])
+      )
+      yield* store.consume(bucket, { cost: 1 })
+      yield* store.consume(bucket, { cost: 1 })
+      yield* command("CONFIG", "RESETSTAT")
+      for (let i = 0; i < 3; i++) yield* store.consume(bucket, { cost: 1 })
+      for (let i = 0; i < 3; i++) yield* store.peek(bucket, { cost: 1 })
+      const stats = String(yield* command("INFO", "commandstats"))
+      const calls = (name: string) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+      assert.deepStrictEqual([calls("evalsha"), calls("eval"), calls("set"), calls("rpush"), calls("pexpire")], [
+        6,
+        0,
+        0,
+        0,
+        0
+      ])
+      // it is sent again to a server that has forgotten it
+      yield* command("SCRIPT", "FLUSH")
+      assert.isFalse((yield* store.consume(bucket, { cost: 1 })).allowed)
+    }))
+
+  it.scopedLive("keeps a key for as long as it says something", () =>
+    Effect.gen(function*() {
+      const { command, store } = yield* make()
+      yield* store.consume(bucketOf("a", RateLimit.limits(RateLimit.gcra({ limit: 60, window: "1 minute" }))), {
+        cost: 2
+      })
+      const key = String(yield* command("KEYS", "*")).trim()
+      assert.strictEqual(key, "limit:{test:g-60s:a}")
+      assert.closeTo(Number(yield* command("PTTL", key)), 2000, 500)
+    }))
+
+  it.scopedLive("mends what somebody else has written there, and fails where it cannot", () =>
+    Effect.gen(function*() {
+      const { command, store } = yield* make()
+      const key = "limit:{test:g-3600s:a}"
+      for (const text of ["", "x", "1", "1 2 3 4", "-1 0 0"]) {
+        yield* command("SET", key, text)
+        assert.isTrue((yield* store.consume(bucketOf("a"), { cost: 1 })).allowed, text)
+        yield* store.reset(bucketOf("a"))
+      }
+      yield* command("SADD", key, "a")
+      const error = yield* Effect.flip(store.consume(bucketOf("a"), { cost: 1 }))
+      assert.strictEqual(error.operation, "consume")
+    }))
+
+  it.scopedLive("is answered in time while it is stopped, and decides again when it goes on", () =>
+    Effect.gen(function*() {
+      const { command, node, store } = yield* make({ timeout: "200 millis" })
+      const bucket = bucketOf("a", hourly(1000))
+      assert.isTrue((yield* store.consume(bucket, { cost: 1 })).allowed)
+      yield* node.pause
+      for (let i = 0; i < 10; i++) {
+        const [took, exit] = yield* Effect.timed(Effect.exit(store.consume(bucket, { cost: 1 })))
+        assert.isTrue(Exit.isFailure(exit))
+        assert.isBelow(Duration.toMillis(took), 5000)
+      }
+      yield* node.resume
+      const decision = yield* store.consume(bucket, { cost: 1 }).pipe(
+        Effect.retry({ schedule: Schedule.spaced("100 millis"), times: 300 })
+      )
+      assert.isTrue(decision.allowed)
+      yield* command("PING")
+    }))
+})
