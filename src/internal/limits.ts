@@ -114,13 +114,13 @@ const quota = ({ limit, periodOf }: Of<"Quota">): Step => {
 }
 
 const slidingWindowCounter = (limit: number, window: number): Step => {
-  /** How far into its window a time is. */
+  /** How far into its window a time is: before its begin where a clock was set back, and then the last one counts for more. */
   const into = (cells: Float64Array, at: number, now: number) => now - cells[at]!
   return {
     settle: ({ cells }, at, now) => {
       const start = now - now % window
       const passed = start - cells[at]!
-      if (passed === 0) return
+      if (passed === 0 || passed === -window) return
       cells[at] = start
       if (passed < 0) return
       cells[at + 2] = passed === window ? cells[at + 1]! : 0
