@@ -53,7 +53,7 @@ if start > a then
   if start - a == window then c = b else c = 0 end
   b = 0
 end
-a = start`,
+if start ~= a - window then a = start end`,
     fits: "c * (window - now + a) + (b + cost) * window <= limit * window",
     spend: "b = b + cost",
     refund:
