@@ -5,6 +5,7 @@
  *     npm run bench -- layers
  *     npm run bench -- failures
  *     npm run bench -- sessions memory-store
+ *     npm run bench -- rate-limits
  *     npm run bench -- servers --cases full,error --only raw,ours
  *     npm run bench -- servers --quick    # two minutes at most; prints and writes nothing
  *     npm run bench -- --rounds 9
@@ -16,6 +17,7 @@ import { parseArgs } from "node:util"
 import * as Failures from "./failures/run.js"
 import * as Layers from "./layers/run.js"
 import * as MemoryStore from "./memoryStore/run.js"
+import * as RateLimits from "./rateLimits/run.js"
 import * as Servers from "./servers/run.js"
 import * as Sessions from "./sessions/run.js"
 import { snapshot } from "./snapshot.js"
@@ -62,6 +64,16 @@ const memoryStore: Suite = async (folder) => {
   return { "memory-store.md": page(MemoryStore.title, MemoryStore.about, facts(took), results) }
 }
 
+const rateLimits: Suite = async (folder) => {
+  const plan = { ...RateLimits[kind], ...(rounds && { rounds }) }
+  const facts = machine()
+  const results = await RateLimits.run(folder, plan, console.error)
+  const took = `${plan.rounds}, of ${plan.decisions} decisions for each size; ${
+    plan.rounds * 3
+  }, of ${plan.remote}, in Redis`
+  return { "rate-limits.md": page(RateLimits.title, RateLimits.about, facts(took), results) }
+}
+
 /** One that is served over sockets: a page and a picture. */
 const served = (
   name: string,
@@ -83,7 +95,8 @@ const suites: { readonly [name: string]: Suite | undefined } = {
   failures,
   servers: served("servers", Servers),
   sessions: served("sessions", Sessions),
-  "memory-store": memoryStore
+  "memory-store": memoryStore,
+  "rate-limits": rateLimits
 }
 const names = positionals.length === 0 ? Object.keys(suites) : positionals
 const unknown = names.find((name) => !Object.hasOwn(suites, name))

@@ -3,7 +3,8 @@
  * wait for what becomes of that. Each time it fails again the while is twice as long.
  */
 export interface Circuit {
-  readonly mayAsk: (now: number) => boolean
+  /** `"alone"` is for one at a time, who says what has become of it: `succeeded`, `failed` or `abandoned`. */
+  readonly mayAsk: (now: number) => boolean | "alone"
   readonly succeeded: () => void
   readonly failed: (now: number) => void
   /** Nobody knows what has become of the question. */
@@ -27,7 +28,8 @@ export const make = ({ failures, first, most }: Options): Circuit => {
     mayAsk: (now) => {
       if (failed < failures) return true
       if (isAsking || now < closedUntil) return false
-      return isAsking = true
+      isAsking = true
+      return "alone"
     },
     succeeded: () => {
       failed = pause = 0

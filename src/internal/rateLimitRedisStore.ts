@@ -325,17 +325,33 @@ export const fromRedis = (
     bucket: Bucket,
     { cost, now, since }: { readonly cost: number; readonly now?: number | undefined; readonly since?: number },
     decode: (reply: unknown) => A
-  ): Effect.Effect<A, RateLimitUnavailable> =>
-    Effect.flatMap(now === undefined ? Clock.currentTimeMillis : Effect.succeed(now), (here) => {
-      const { all, keys, script } = planOf(bucket.limits)
-      const key = `${prefix}{${limits.nameOf(bucket)}}`
-      const args = [operation, `${cost}`, `${since ?? ""}`, `${now ?? ""}`]
-      for (const limit of all) for (const number of argumentsOf(limit, here)) args.push(`${number}`)
-      return redis.eval(script, [key, ...keys.map((i) => `${key}:${i}`)], args).pipe(
-        Effect.flatMap((reply) => Effect.try(() => decode(reply))),
-        Effect.mapError(unavailable(operation))
+  ): Effect.Effect<A, RateLimitUnavailable> => {
+    const plan = planOf(bucket.limits)
+    const key = `${prefix}{${limits.nameOf(bucket)}}`
+    const keys: NonEmptyReadonlyArray<string> = plan.keys.length === 0
+      ? [key]
+      : [key, ...plan.keys.map((i) => `${key}:${i}`)]
+    const ask = (numbers: ReadonlyArray<string>) =>
+      Effect.matchEffect(
+        redis.eval(plan.script, keys, [operation, `${cost}`, `${since ?? ""}`, `${now ?? ""}`, ...numbers]),
+        {
+          onFailure: (error) => Effect.fail(unavailable(operation)(error)),
+          onSuccess: (reply) => {
+            try {
+              return Effect.succeed(decode(reply))
+            } catch (error) {
+              return Effect.fail(unavailable(operation)(error))
+            }
+          }
+        }
       )
-    })
+    if (plan.numbers !== undefined) return ask(plan.numbers)
+    // the periods of the calendar are those of here, until the server says what time it is
+    return Effect.flatMap(
+      now === undefined ? Clock.currentTimeMillis : Effect.succeed(now),
+      (now) => ask(numbersOf(plan.all, now))
+    )
+  }
   const decide = (operation: "consume" | "peek"): Service["consume"] => (bucket, options) =>
     run(operation, bucket, options, (reply) => decisionOf(bucket, options.cost, reply))
   return {
@@ -357,7 +373,12 @@ interface Plan {
   /** The places of logs, whose lists have keys of their own. */
   readonly keys: ReadonlyArray<number>
   readonly script: Redis.Script
+  /** What the script is told of the limits, where that is always the same. */
+  readonly numbers: ReadonlyArray<string> | undefined
 }
+
+const numbersOf = (all: Plan["all"], now: number): ReadonlyArray<string> =>
+  all.flatMap((limit) => argumentsOf(limit, now).map(String))
 
 const plans = new WeakMap<Limits, Plan>()
 
@@ -368,7 +389,12 @@ const planOf = (of: Limits): Plan => {
   const kindsOf = all.map(({ _tag }) => _tag).join()
   const script = scripts.get(kindsOf) ?? scriptOf(all)
   scripts.set(kindsOf, script)
-  const plan = { all, keys: all.flatMap(({ _tag }, i) => _tag === "SlidingWindowLog" ? [i] : []), script }
+  const plan: Plan = {
+    all,
+    keys: all.flatMap(({ _tag }, i) => _tag === "SlidingWindowLog" ? [i] : []),
+    script,
+    numbers: all.some(({ _tag }) => _tag === "Quota") ? undefined : numbersOf(all, 0)
+  }
   plans.set(of, plan)
   return plan
 }
