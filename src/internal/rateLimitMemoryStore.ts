@@ -29,13 +29,19 @@ export const make = (capacity: number): Service => {
 /** As many rows lie together; what is more gets another block, so nothing is ever copied. */
 const rowsOfBlock = 1 << 12
 
-/** Of as many the one goes that has lapsed, or will first. */
+/** Of as many, from all over, the one goes that has lapsed, or will first. */
 const candidates = 8
 
-/** The keys of one limiter, under limits of one shape. */
+/** Between two of them, as a part of all: by the golden ratio, however many there are, they lie apart. */
+const apart = (Math.sqrt(5) - 1) / 2
+
+/** The keys of one limiter, under limits of one shape, each in a row. */
 interface Table {
-  readonly keys: () => Iterable<string>
-  readonly lapseOf: (key: string, now: number) => number
+  /** How many rows there are, with those that are free. */
+  readonly length: () => number
+  /** How long until a row is free: 0 if it is by now. */
+  readonly lapse: (row: number, now: number) => number
+  readonly free: (row: number) => void
   readonly decide: (compiled: limits.Compiled, key: string, now: number, cost: number, spends: boolean) => Decision
   readonly giveBack: (compiled: limits.Compiled, key: string, now: number, cost: number, since: number) => void
   readonly remove: (key: string) => void
@@ -43,38 +49,45 @@ interface Table {
 
 const makeTables = (capacity: number) => {
   const tables = new Map<string, Map<string, Table>>()
+  const all: Array<Table> = []
   let size = 0
 
-  function* turns(): Generator<readonly [Table, string] | undefined, never> {
-    for (;;) {
-      // the end of a turn, or there would be none where nothing is left
-      yield undefined
-      for (const shapes of tables.values()) {
-        for (const table of shapes.values()) {
-          for (const key of table.keys()) yield [table, key]
-        }
-      }
+  let [hand, drawn] = [0, 0]
+  /** The next in turn, or one from anywhere. */
+  const next = (fromAnywhere: boolean): readonly [Table, number] | undefined => {
+    const length = all.reduce((sum, table) => sum + table.length(), 0)
+    if (fromAnywhere) drawn = (drawn + apart) % 1
+    else hand = hand + 1 < length ? hand + 1 : 0
+    let row = fromAnywhere ? Math.floor(drawn * length) : hand
+    for (const table of all) {
+      if (row < table.length()) return [table, row]
+      row -= table.length()
     }
+    return undefined
   }
-  const turn = turns()
 
-  /** Before a key comes: takes out what has lapsed among the next few and, where there is no room, the one that will first. */
+  /**
+   * Before a key comes: takes out what has lapsed among the next few. Where there is no room, the one goes of some that will
+   * first; not of neighbours, or of many that came together and are to stay each would be compared with its like.
+   */
   const makeRoom = (now: number) => {
-    let [soonest, victim]: [number, readonly [Table, string] | undefined] = [Infinity, undefined]
-    for (let i = size >= capacity ? candidates : 2; i > 0; i--) {
-      const next = turn.next().value ?? turn.next().value
-      if (next === undefined) break
-      const lapse = next[0].lapseOf(next[1], now)
-      if (lapse === 0) next[0].remove(next[1])
-      else if (lapse < soonest) [soonest, victim] = [lapse, next]
+    const full = size >= capacity
+    let [soonest, victim]: [number, readonly [Table, number] | undefined] = [Infinity, undefined]
+    for (let i = full ? candidates : 2; i > 0 || size >= capacity && victim === undefined; i--) {
+      const found = next(full)
+      if (found === undefined) break
+      const lapse = found[0].lapse(found[1], now)
+      if (lapse === 0) found[0].free(found[1])
+      else if (lapse < soonest) [soonest, victim] = [lapse, found]
     }
-    if (size >= capacity && victim !== undefined) victim[0].remove(victim[1])
+    if (size >= capacity && victim !== undefined) victim[0].free(victim[1])
   }
 
   const makeTable = (stride: number): Table => {
     const rows = new Map<string, number>()
     const blocks: Array<limits.Slots> = []
-    const free: Array<number> = []
+    const unused: Array<number> = []
+    const keys: Array<string | undefined> = []
     /** Of each row, the limits it was last asked under: others of the shape may say that it lapses sooner. */
     const plans: Array<limits.Compiled> = []
     const slotsOf = (row: number): limits.Slots => blocks[row / rowsOfBlock | 0]!
@@ -93,19 +106,29 @@ const makeTables = (capacity: number) => {
 
     const insert = (key: string, now: number): number => {
       makeRoom(now)
-      const row = free.pop() ?? rows.size
+      const row = unused.pop() ?? keys.length
       if (row / rowsOfBlock >= blocks.length) blocks.push(makeSlots(rowsOfBlock * stride))
       rows.set(key, row)
+      keys[row] = key
       size++
       return row
     }
+    const free = (row: number): void => {
+      const key = keys[row]
+      if (key === undefined) return
+      const [slots, at] = [slotsOf(row), atOf(row)]
+      slots.cells.fill(0, at, at + stride)
+      for (let i = at; i < at + stride; i += limits.width) slots.logs.delete(i)
+      rows.delete(key)
+      keys[row] = undefined
+      unused.push(row)
+      size--
+    }
     return {
-      keys: () => rows.keys(),
-      lapseOf: (key: string, now: number) => {
-        const row = rows.get(key)!
-        return limits.lapseOf(plans[row]!, slotsOf(row), atOf(row), now)
-      },
-      decide: (compiled: limits.Compiled, key: string, now: number, cost: number, spends: boolean): Decision => {
+      length: () => keys.length,
+      lapse: (row, now) => keys[row] === undefined ? 0 : limits.lapseOf(plans[row]!, slotsOf(row), atOf(row), now),
+      free,
+      decide: (compiled, key, now, cost, spends) => {
         const known = rows.get(key)
         if (!spends) {
           const copy = known === undefined ? makeSlots(stride) : copyOf(known)
@@ -115,19 +138,13 @@ const makeTables = (capacity: number) => {
         plans[row] = compiled
         return limits.decide(compiled, slotsOf(row), atOf(row), now, cost, true)
       },
-      giveBack: (compiled: limits.Compiled, key: string, now: number, cost: number, since: number) => {
+      giveBack: (compiled, key, now, cost, since) => {
         const row = rows.get(key)
         if (row !== undefined) limits.giveBack(compiled, slotsOf(row), atOf(row), now, cost, since)
       },
-      remove: (key: string) => {
+      remove: (key) => {
         const row = rows.get(key)
-        if (row === undefined) return
-        const [slots, at] = [slotsOf(row), atOf(row)]
-        slots.cells.fill(0, at, at + stride)
-        for (let i = at; i < at + stride; i += limits.width) slots.logs.delete(i)
-        rows.delete(key)
-        free.push(row)
-        size--
+        if (row !== undefined) free(row)
       }
     }
   }
@@ -139,6 +156,7 @@ const makeTables = (capacity: number) => {
     if (known !== undefined) return known
     const table = makeTable(compiled.stride)
     shapes.set(compiled.shape, table)
+    all.push(table)
     return table
   }
 }

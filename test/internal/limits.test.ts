@@ -9,23 +9,29 @@ import { compile, type Compiled, decide, giveBack, lapseOf, type Slots } from ".
 const start = Date.UTC(2026, 2, 28, 22, 59, 58, 321)
 
 /** What was spent of one key. */
-const makeKey = (
-  slots: Slots = { cells: new Float64Array(60), logs: new Map<number, Array<number>>() }
-) => ({
-  consume: (limits: RateLimitStore.Limits, now: number, cost = 1) => decide(compile(limits), slots, 0, now, cost, true),
-  peek: (limits: RateLimitStore.Limits, now: number, cost = 1) => decide(compile(limits), slots, 0, now, cost, false),
-  refund: (limits: RateLimitStore.Limits, now: number, since: number, cost = 1) =>
-    giveBack(compile(limits), slots, 0, now, cost, since),
-  lapse: (limits: RateLimitStore.Limits, now: number) => lapseOf(compile(limits), slots, 0, now),
-  entries: () => [...slots.logs.values()].flat().length / 2,
+interface Key {
+  readonly consume: (limits: RateLimitStore.Limits, now: number, cost?: number) => RateLimitStore.Decision
+  readonly peek: (limits: RateLimitStore.Limits, now: number, cost?: number) => RateLimitStore.Decision
+  readonly refund: (limits: RateLimitStore.Limits, now: number, since: number, cost?: number) => void
+  readonly lapse: (limits: RateLimitStore.Limits, now: number) => number
+  /** How many a log remembers. */
+  readonly entries: () => number
   /** Another that had the same until now. */
-  copy: (): Key =>
+  readonly copy: () => Key
+}
+
+const makeKey = (slots: Slots = { cells: new Float64Array(60), logs: new Map<number, Array<number>>() }): Key => ({
+  consume: (limits, now, cost = 1) => decide(compile(limits), slots, 0, now, cost, true),
+  peek: (limits, now, cost = 1) => decide(compile(limits), slots, 0, now, cost, false),
+  refund: (limits, now, since, cost = 1) => giveBack(compile(limits), slots, 0, now, cost, since),
+  lapse: (limits, now) => lapseOf(compile(limits), slots, 0, now),
+  entries: () => [...slots.logs.values()].flat().length / 2,
+  copy: () =>
     makeKey({
       cells: slots.cells.slice(),
       logs: new Map([...slots.logs].map(([at, log]) => [at, [...log]]))
     })
 })
-type Key = ReturnType<typeof makeKey>
 
 // --- traces ----------------------------------------------------------------------------------------------------------
 
