@@ -18,6 +18,7 @@ import {
   SessionStore,
   Stack,
   Telemetry,
+  Timeout,
   TrustedHost,
   Validate,
   WebSocket
@@ -153,6 +154,9 @@ export const subjects: ReadonlyArray<Subject> = [
     allowed: { headers: { origin: "https://app.example.com" } }
   }),
   subject("Cors, of routes", () => Cors.middleware({ origins: "*", routes: [{ match: ["/a"], origins: ["null"] }] })),
+  subject("Timeout", () => Timeout.middleware({ limit: "1 hour", body: { idle: "1 hour", total: "1 hour" } })),
+  subject("Timeout, disconnecting", () => Timeout.middleware({ limit: "1 hour", disconnect: true })),
+  subject("Timeout.extend", () => Timeout.extend("1 hour")),
   subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
     allowed: { headers: { host: "localhost" } }
   }),
