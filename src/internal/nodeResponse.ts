@@ -159,6 +159,14 @@ export const whenDone = (request: Request, node: NodeResponse, f: (lost: boolean
   node.once("close", closed)
 }
 
+/** The same; at once where there is no response to be heard of, as behind an upgrade, whose response must not be asked. */
+export const whenSent = (request: Request, f: () => void): void => {
+  const isUpgrade = "response" in request && typeof request.response === "function"
+  const node = isUpgrade ? undefined : nodeResponse(request)
+  if (node === undefined) f()
+  else whenDone(request, node, f)
+}
+
 const waiting = new WeakMap<NodeResponse, Array<(lost: boolean) => void>>()
 
 /** One listener for a connection, however many requests it has sent at once. */
