@@ -4,10 +4,10 @@
  * 1. `limit` is the time from here inward until the app has answered. Then it is interrupted, its finalizers run, and the
  *    request is refused with `TimedOut`. Bodies and WebSockets are no part of it: an answer that has begun is in time.
  * 2. It is interrupted in every mount, also where platform's server could not be: and so, with this around it, by a client
- *    that leaves too. What is `Effect.uninterruptible`, and a route with `uninterruptible: true`, is waited for.
- * 3. An answer that such a one gives late is sent all the same: what it has done is done, and a 503 would have the client
- *    do it again. With `disconnect` nothing is waited for: the refusal is sent at the limit, and what is left of the
- *    handler goes on behind it.
+ *    that leaves too. What is `Effect.uninterruptible` runs to its end first. A route with `uninterruptible: true` is not
+ *    interrupted, and what it answers late is sent: a 503 would have the client do again what is done.
+ * 3. With `disconnect` nothing is waited for: the refusal is sent at the limit, and what is left of the handler goes on
+ *    behind it.
  * 4. `body.idle` is how long a stream may take for its next bytes. A client that reads slowly does not count: while it
  *    does not read, nothing is asked of the stream.
  * 5. `body.total` is how long all of the body may take to be sent, and there the client counts too.
@@ -26,7 +26,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -48,7 +48,7 @@ import type { ResponseDraft } from "./ResponseDraft.js"
  */
 export interface Options<Name extends string = string> {
   /**
-   * How long the app may take to answer. There is no default. `"Infinity"`: as long as it likes, for an app of which only
+   * How long the app may take to answer. There is no default. `Infinity`: as long as it likes, for an app of which only
    * the bodies are limited.
    */
   readonly limit: Duration.DurationInput
@@ -222,6 +222,7 @@ const millis = (option: string, input: Duration.DurationInput, most = Infinity):
 
 interface Deadline {
   readonly began: bigint
+  handler: Handler | undefined
   /** In milliseconds. */
   limit: number
 }
@@ -250,17 +251,18 @@ type Handler = Fiber.RuntimeFiber<HttpServerResponse.HttpServerResponse, unknown
 const within = (app: ErasedApp, limit: number, disconnect: boolean, refusal: TimedOut): ErasedApp =>
   Effect.uninterruptible(Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const clock = yield* Clock.Clock
-    const deadline: Deadline = { began: clock.unsafeCurrentTimeNanos(), limit }
+    const clock = yield* Effect.clock
+    const deadline: Deadline = { began: clock.unsafeCurrentTimeNanos(), handler: undefined, limit }
     const deadlines = running.get(sourceOf(request)) ?? new Set()
     running.set(sourceOf(request), deadlines.add(deadline))
     const stop = (handler: Handler): Effect.Effect<unknown> => {
-      const stopping = isProtected(handler) ? Fiber.await(handler) : Fiber.interrupt(handler)
+      const stopping = Array.from(deadlines).some(isProtected) ? Fiber.await(handler) : Fiber.interrupt(handler)
       return disconnect ? Effect.forkDaemon(stopping) : stopping
     }
     let late = false
     // what it forks belongs to the request, and outlives it as it would without this: a stream may be fed by it
-    const handler = yield* Effect.transplant((graft) => Effect.forkDaemon(Effect.interruptible(graft(app))))
+    const handler: Handler = yield* Effect.transplant((graft) => Effect.forkDaemon(Effect.interruptible(graft(app))))
+    deadline.handler = handler
     const timer = yield* sleepUntil(deadline, clock).pipe(
       Effect.zipRight(Effect.suspend(() => {
         if (hasBegun(request)) return Effect.never
@@ -294,9 +296,11 @@ const ended = (
     timer?.addObserver(() => resume(Effect.succeed(undefined)))
   })
 
-/** Whether it has come to a route that may not be interrupted. */
-const isProtected = ({ currentContext }: Handler): boolean =>
-  Option.exists(Context.getOption(currentContext, HttpRouter.RouteContext), ({ route }) => route.uninterruptible)
+/** Whether it has come to a route that may not be interrupted. Of nested ones the innermost knows. */
+const isProtected = ({ handler }: Deadline): boolean =>
+  handler !== undefined &&
+  Option.exists(Context.getOption(handler.currentContext, HttpRouter.RouteContext), ({ route }) =>
+    route.uninterruptible)
 
 // --- the body --------------------------------------------------------------------------------------------------------
 

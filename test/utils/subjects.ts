@@ -161,7 +161,7 @@ export const subjects: ReadonlyArray<Subject> = [
   ),
   subject("ConcurrencyLimit, with a queue, by client", () =>
     behindProxy(
-      ConcurrencyLimit.middleware({ permits: 1, queue: { size: 10, maxWait: "1 hour" }, key: "client" })
+      ConcurrencyLimit.middleware({ permits: 10, queue: { size: 10, maxWait: "1 hour" }, key: "client" })
     ), secure),
   subject("Timeout", () => Timeout.middleware({ limit: "1 hour", body: { idle: "1 hour", total: "1 hour" } })),
   subject("Timeout, disconnecting", () => Timeout.middleware({ limit: "1 hour", disconnect: true })),
