@@ -28,6 +28,7 @@ import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -35,6 +36,7 @@ import * as Fiber from "effect/Fiber"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type ErasedApp, type ExchangeImpl, fromPhases, wrapping } from "./internal/kernel.js"
 import { abandon, discard, hasBegun, isUpgraded, nodeResponse } from "./internal/nodeResponse.js"
@@ -246,7 +248,7 @@ const sleepUntil = (deadline: Deadline, clock: Clock.Clock): Effect.Effect<void>
 const elapsed = (since: bigint, clock: Clock.Clock): number =>
   Number(clock.unsafeCurrentTimeNanos() - since) / 1_000_000
 
-type Handler = Fiber.RuntimeFiber<HttpServerResponse.HttpServerResponse, unknown>
+type Handler = Fiber.RuntimeFiber<unknown, unknown>
 
 const within = (app: ErasedApp, limit: number, disconnect: boolean, refusal: TimedOut): ErasedApp =>
   Effect.uninterruptible(Effect.gen(function*() {
@@ -255,46 +257,56 @@ const within = (app: ErasedApp, limit: number, disconnect: boolean, refusal: Tim
     const deadline: Deadline = { began: clock.unsafeCurrentTimeNanos(), handler: undefined, limit }
     const deadlines = running.get(sourceOf(request)) ?? new Set()
     running.set(sourceOf(request), deadlines.add(deadline))
-    const stop = (handler: Handler): Effect.Effect<unknown> => {
-      const stopping = Array.from(deadlines).some(isProtected) ? Fiber.await(handler) : Fiber.interrupt(handler)
-      return disconnect ? Effect.forkDaemon(stopping) : stopping
-    }
-    let late = false
-    // what it forks belongs to the request, and outlives it as it would without this: a stream may be fed by it
-    const handler: Handler = yield* Effect.transplant((graft) => Effect.forkDaemon(Effect.interruptible(graft(app))))
+    // what becomes of the handler; nothing where it is no longer waited for
+    const over = yield* Deferred.make<Exit.Exit<HttpServerResponse.HttpServerResponse, unknown> | undefined>()
+    let [done, late] = [false, false]
+
+    const handler: Handler = yield* Effect.interruptible(app).pipe(
+      Effect.exit,
+      Effect.tap(() => Effect.sync(() => done = true)),
+      Effect.flatMap((exit) =>
+        Effect.flatMap(Deferred.succeed(over, exit), (isFirst) => {
+          if (Exit.isFailure(exit)) return Effect.void
+          // what it has forked ends with its fiber, and may be what feeds the body
+          if (isFirst) return Effect.interruptible(forever)
+          return Effect.sync(() => discard(exit.value.body))
+        })
+      ),
+      Effect.forkDaemon
+    )
     deadline.handler = handler
+    const stop = Effect.suspend((): Effect.Effect<unknown> => {
+      const stopped = Array.from(deadlines).some(isProtected) ? Deferred.await(over) : Fiber.interrupt(handler)
+      return disconnect ? Effect.zipRight(Effect.forkDaemon(stopped), Deferred.succeed(over, undefined)) : stopped
+    })
     const timer = yield* sleepUntil(deadline, clock).pipe(
       Effect.zipRight(Effect.suspend(() => {
-        if (hasBegun(request)) return Effect.never
+        if (done || hasBegun(request)) return Effect.void
         late = true
-        return stop(handler)
+        return stop
       })),
       Effect.interruptible,
       Effect.forkDaemon
     )
-    const exit = yield* ended(handler, disconnect ? timer : undefined).pipe(
+    const exit = yield* Deferred.await(over).pipe(
       Effect.interruptible,
-      Effect.onInterrupt(() => stop(handler)),
-      Effect.ensuring(Effect.sync(() => deadlines.delete(deadline))),
-      Effect.ensuring(Fiber.interruptFork(timer))
+      Effect.onInterrupt(() => stop),
+      Effect.ensuring(Effect.suspend(() => {
+        deadlines.delete(deadline)
+        return Fiber.interruptFork(timer)
+      }))
     )
-    if (exit === undefined) {
-      handler.addObserver((exit) => Exit.isSuccess(exit) && discard(exit.value.body))
-      return yield* refusal
-    }
+    if (exit === undefined) return yield* refusal
     yield* Fiber.inheritAll(handler)
-    return yield* late && Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) ? refusal : exit
+    if (Exit.isFailure(exit)) return yield* late && Cause.isInterrupted(exit.cause) ? refusal : exit
+    const scope = yield* Effect.serviceOption(Scope.Scope)
+    const end = Fiber.interruptFork(handler)
+    yield* Option.isSome(scope) ? Scope.addFinalizer(scope.value, end) : end
+    return exit.value
   }))
 
-/** How the handler has ended; nothing where the timer has first. */
-const ended = (
-  handler: Handler,
-  timer: Fiber.RuntimeFiber<unknown> | undefined
-): Effect.Effect<Exit.Exit<HttpServerResponse.HttpServerResponse, unknown> | undefined> =>
-  Effect.async((resume) => {
-    handler.addObserver((exit) => resume(Effect.succeed(exit)))
-    timer?.addObserver(() => resume(Effect.succeed(undefined)))
-  })
+/** Without the timer by which Effect's own keeps the process alive. */
+const forever = Effect.async<never>(() => {})
 
 /** Whether it has come to a route that may not be interrupted. Of nested ones the innermost knows. */
 const isProtected = ({ handler }: Deadline): boolean =>
@@ -316,17 +328,16 @@ const limitBody = (draft: ResponseDraft, exchange: ExchangeImpl, idle: number, t
   const timed = (stream: Stream.Stream<Uint8Array, unknown>): Stream.Stream<Uint8Array, unknown> =>
     Stream.unwrapScoped(
       Effect.map(Stream.toPull(stream), (pull) =>
-        Stream.repeatEffectChunkOption(Effect.transplant((graft) =>
+        Stream.repeatEffectChunkOption(
           Effect.suspend(() => {
             pulling = true
             const [duration, failure] = idle <= left() ? [idle, idleFor] : [Math.max(left(), 0), takenFor]
-            return Effect.timeoutFail(graft(pull), {
+            return Effect.timeoutFail(pull, {
               duration,
-              onTimeout: () =>
-                Option.some(failure)
+              onTimeout: () => Option.some(failure)
             })
           }).pipe(Effect.ensuring(Effect.sync(() => pulling = false)))
-        )))
+        ))
     )
 
   if (body._tag === "Stream") {

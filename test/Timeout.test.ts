@@ -212,6 +212,34 @@ describe("the handler", () => {
       assert.deepStrictEqual((yield* sent).status, 499)
     }))
 
+  it.scoped.each<[what: string, waiting: Effect.Effect<unknown, unknown>]>([
+    ["a timeout", Effect.timeout(Effect.never, "1 hour")],
+    ["a race", Effect.race(Effect.never, Effect.never)],
+    ["several at once", Effect.all([Effect.never, Effect.never], { concurrency: "unbounded" })],
+    ["a fiber", Effect.flatMap(Effect.fork(Effect.never), Fiber.join)],
+    ["a stream", Stream.runDrain(Stream.merge(Stream.never, Stream.buffer(Stream.never, { capacity: 1 })))]
+  ])(
+    "is interrupted while it waits for %s of its own, by the limit and by its client",
+    ([, waiting]) =>
+      Effect.gen(function*() {
+        const [began, ended] = [yield* Queue.unbounded<void>(), yield* Queue.unbounded<void>()]
+        const app = Effect.zipRight(began.offer(undefined), waiting).pipe(
+          Effect.onInterrupt(() => ended.offer(undefined)),
+          Effect.as(ok)
+        )
+        const port = yield* listenTo(timeout(app))
+        const reply = yield* Effect.fork(request(port))
+        yield* answered(began.take)
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual((yield* answered(Fiber.join(reply))).status, 503)
+        yield* answered(ended.take)
+        const leaves = yield* Effect.fork(request(port))
+        yield* answered(began.take)
+        yield* Fiber.interrupt(leaves)
+        yield* answered(ended.take)
+      })
+  )
+
   it.scoped("may leave a fiber behind that feeds its stream", () =>
     Effect.gen(function*() {
       const app = Effect.gen(function*() {
