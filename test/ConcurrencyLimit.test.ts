@@ -1,6 +1,19 @@
 import { HttpApiSchema, type HttpApp, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, FastCheck, Fiber, Layer, Metric, Queue, Random, Schema, Stream, TestClock } from "effect"
+import {
+  Deferred,
+  Effect,
+  FastCheck,
+  Fiber,
+  Layer,
+  Metric,
+  Queue,
+  Random,
+  Schema,
+  Stream,
+  TestClock,
+  Tracer
+} from "effect"
 import {
   ConcurrencyLimit,
   ExceptionHandlers,
@@ -398,6 +411,32 @@ describe("permits", () => {
       for (const one of all) assert.strictEqual(yield* statusOf(one), 200)
     }).pipe(Effect.withRandom(Random.make("traffic"))), 60_000)
 })
+
+it.effect("a permit that is free costs no operation more than a field, and a refusal enters no handler", () =>
+  Effect.gen(function*() {
+    let operations = 0
+    const native = yield* Effect.tracer
+    const counting = Tracer.make({
+      span: native.span.bind(native),
+      context: (f) => {
+        operations++
+        return f()
+      }
+    })
+    const cost = (middleware: Middleware.Any) =>
+      Effect.gen(function*() {
+        const app = (middleware as Middleware.Middleware)(ok)
+        yield* send(app)
+        operations = 0
+        yield* send(app)
+        return operations
+      }).pipe(Effect.withTracer(counting))
+    const field = Middleware.make({ name: "Field", response: (draft) => draft.set("x-a", "b") })
+    const queue = { size: 1, maxWait: "1 second" } as const
+    assert.strictEqual(yield* cost(limited({ permits: 1, queue }).limit), yield* cost(field))
+    const { limit } = limited({ permits: 1, shed: { rss: 2 } })
+    assert.strictEqual((yield* send(limit(Effect.dieMessage("the handler was entered")))).status, 503)
+  }))
 
 describe("the queue", () => {
   const queue = { size: 2, maxWait: "10 seconds" } as const
