@@ -280,6 +280,26 @@ export const served: Layer.Layer<never, never, HttpServer.HttpServer> = Stack.se
     code: "CurrentUser.requires({ role: [\"admin\"] })",
     says: /'role' does not exist/
   },
+  // traffic
+  {
+    title: "A limit for each client, of which nobody says who it is",
+    code: `Stack.make(
+  ConcurrencyLimit.middleware({ permits: 10, key: "client" }),
+  Forwarded.middleware({ trust: "none" })
+)`,
+    says:
+      /MustStandInside<"Forwarded", Client>[^]*needs a service that only a later one provides: put it after that one/
+  },
+  {
+    title: "A queue without an end",
+    code: "ConcurrencyLimit.middleware({ permits: 10, queue: { size: 100 } })",
+    says: /Property 'maxWait' is missing/
+  },
+  {
+    title: "A timeout that does not say when",
+    code: "Timeout.middleware({ status: 504 })",
+    says: /Property 'limit' is missing/
+  },
   // WebSocket
   {
     title: "A close code that no server may send",
@@ -309,7 +329,8 @@ const prelude = `import {
 } from "@effect/platform"
 import { Effect, Layer, Option, Schema } from "effect"
 import {
-  Authentication, ExceptionHandlers, Forwarded, Middleware, RequestId, ServerErrors, Session as Sessions, Stack, WebSocket
+  Authentication, ConcurrencyLimit, ExceptionHandlers, Forwarded, Middleware, RequestId, ServerErrors,
+  Session as Sessions, Stack, Timeout, WebSocket
 } from "effect-middleware"
 import {
   auth, Busy, condition, cors, Database, errors, limit, NotFound, Session, session, Store, User

@@ -18,7 +18,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
@@ -278,10 +278,18 @@ export class ExchangeImpl implements Exchange {
   }
 
   /** Runs beside the request, which may have ended. */
-  fork(effect: Effect.Effect<void>) {
+  fork(effect: Effect.Effect<void>): AnyFiber {
     const { currentContext: context } = this.fiber
     const runtimeFlags = Runtime.defaultRuntimeFlags
-    Runtime.runFork(Runtime.make({ context, runtimeFlags, fiberRefs: refsOf(this.fiber) }))(effect)
+    return Runtime.runFork(Runtime.make({ context, runtimeFlags, fiberRefs: refsOf(this.fiber) }))(effect)
+  }
+  /** Runs `f` when the fiber that carries this run has ended, and with it whatever is further in. */
+  whenEnded(f: () => void) {
+    ;(this.fiber as Partial<AnyFiber>).addObserver?.(f)
+  }
+  /** Whether the code that runs now is that fiber's: on the way out, then nothing further in is running. */
+  get isCurrent(): boolean {
+    return Option.getOrUndefined(Fiber.getCurrentFiber()) === this.fiber
   }
 
   give(key: string, value: unknown) {

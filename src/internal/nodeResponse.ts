@@ -1,4 +1,5 @@
 import type { HttpBody } from "@effect/platform/HttpBody"
+import { isOpened } from "./upgrade.js"
 
 /** What Node's response tells of its own end; test/platform-facts.test.ts and test/exchange.test.ts hold it to that. */
 export interface NodeResponse {
@@ -57,6 +58,12 @@ export const isUpgraded = (request: Request): boolean => {
     typeof request.response === "function"
 }
 
+/** Whether the answer is on its way, of which the response of an upgrade must not be asked: that would make it. */
+export const hasBegun = (request: Request): boolean =>
+  "response" in request && (typeof request.response === "function"
+    ? isOpened(request)
+    : nodeResponse(request)?.headersSent === true)
+
 /** A stream of Node, as a body. */
 interface Readable {
   readonly destroyed: boolean
@@ -113,6 +120,18 @@ export const cutOff = ({ source }: Request, node: NodeResponse, f: () => void): 
 }
 
 /**
+ * Ends a response at once, of which the rest is not taken. One that waits behind another on its connection is none of
+ * those: the other one's client is still reading.
+ */
+export const abandon = ({ source }: Request, node: NodeResponse): boolean => {
+  if (node.writableFinished || (node.stream === undefined && node.socket === null)) return false
+  if (node.stream === undefined) (source as { readonly socket: Connection }).socket.destroy()
+  // CANCEL
+  else node.stream.close(8)
+  return true
+}
+
+/**
  * Runs `f` once, when all of the response has gone to the system, or when it never will: the connection is `lost`.
  *
  * - `finish` alone proves nothing: Node emits it too for what it has thrown away with the connection. It is asked before
@@ -138,6 +157,14 @@ export const whenDone = (request: Request, node: NodeResponse, f: (lost: boolean
   queue?.add(closed)
   node.prependOnceListener("finish", () => tell(isLost()))
   node.once("close", closed)
+}
+
+/** The same; at once where there is no response to be heard of, as behind an upgrade, whose response must not be asked. */
+export const whenSent = (request: Request, f: () => void): void => {
+  const isUpgrade = "response" in request && typeof request.response === "function"
+  const node = isUpgrade ? undefined : nodeResponse(request)
+  if (node === undefined) f()
+  else whenDone(request, node, f)
 }
 
 const waiting = new WeakMap<NodeResponse, Array<(lost: boolean) => void>>()

@@ -849,7 +849,7 @@ export const laws: ReadonlyArray<Law> = [
           onTimeout: () => HttpServerResponse.empty({ status: 504 })
         })
       const send = yield* serve(Effect.zipRight(Deferred.succeed(began, undefined), Effect.never), {
-        outside: [probe("outer", log), wrap("Timeout", timeout)],
+        outside: [probe("outer", log), wrap("TimesOut", timeout)],
         inside: [tenancy, probe("inner", log)]
       })
       const reply = yield* Effect.fork(send())

@@ -4,6 +4,7 @@ import { Context, Data, Effect, Layer, Option, Redacted, Schema } from "effect"
 import {
   AccessLog,
   Authentication,
+  ConcurrencyLimit,
   Cors,
   ExceptionHandlers,
   Forwarded,
@@ -20,6 +21,7 @@ import {
   SessionStore,
   Stack,
   Telemetry,
+  Timeout,
   TrustedHost,
   Validate,
   WebSocket
@@ -162,6 +164,17 @@ export const subjects: ReadonlyArray<Subject> = [
     allowed: { headers: { origin: "https://app.example.com" } }
   }),
   subject("Cors, of routes", () => Cors.middleware({ origins: "*", routes: [{ match: ["/a"], origins: ["null"] }] })),
+  subject(
+    "ConcurrencyLimit",
+    () => ConcurrencyLimit.middleware({ permits: 10, shed: { eventLoopDelay: "1 minute", heapUsed: 1, rss: 1 } })
+  ),
+  subject("ConcurrencyLimit, with a queue, by client", () =>
+    behindProxy(
+      ConcurrencyLimit.middleware({ permits: 10, queue: { size: 10, maxWait: "1 hour" }, key: "client" })
+    ), secure),
+  subject("Timeout", () => Timeout.middleware({ limit: "1 hour", body: { idle: "1 hour", total: "1 hour" } })),
+  subject("Timeout, disconnecting", () => Timeout.middleware({ limit: "1 hour", disconnect: true })),
+  subject("Timeout.extend", () => Timeout.extend("1 hour")),
   subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
     allowed: { headers: { host: "localhost" } }
   }),
