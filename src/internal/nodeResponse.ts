@@ -8,6 +8,8 @@ export interface NodeResponse {
   readonly writableEnded: boolean
   readonly writableFinished: boolean
   readonly errored?: { readonly name: string; readonly code?: unknown } | null
+  /** Node writes `Connection: close` where it is false, and closes the connection after the response. */
+  shouldKeepAlive: boolean
   /** None while it waits behind the response to an earlier request of the connection. */
   readonly socket: object | null
   /** In HTTP/2. */
