@@ -21,6 +21,13 @@ export * as Authentication from "./Authentication.js"
 export * as Authorization from "./Authorization.js"
 
 /**
+ * Refuses request bodies that are too large, before or while they are read.
+ *
+ * @since 0.1.0
+ */
+export * as BodyLimit from "./BodyLimit.js"
+
+/**
  * Says which other origins may read the responses, and answers the preflights of browsers.
  *
  * @since 0.1.0

@@ -28,6 +28,7 @@ interface Connection {
   readonly destroy: () => void
   readonly pause: () => void
   readonly resume: () => void
+  readonly _read: () => void
   readonly on: (event: "data", f: OnData) => void
   readonly off: (event: "data", f: OnData) => void
   readonly once: (event: "close" | "end", f: () => void) => void
@@ -90,4 +91,6 @@ const linger = (socket: Connection): void => {
   socket.once("end", () => socket.destroy())
   socket.once("close", () => clearTimeout(timer))
   socket.resume()
+  // the parser may have stopped the reading, of which the socket does not know
+  socket._read()
 }
