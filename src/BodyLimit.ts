@@ -201,13 +201,15 @@ class Count {
   }
 }
 
-/** Reads what nobody has read. A client may wait for the answer before it goes on. */
+/** Reads what nobody has read. A client may wait for the answer before it goes on, and one that leaves ends it. */
 const rest = ({ stream }: HttpServerRequest.HttpServerRequest): Effect.Effect<void> =>
   Stream.runDrain(stream).pipe(
+    Effect.timeout("1 second"),
     // a response leaves where nothing can be interrupted
     Effect.interruptible,
-    Effect.timeout("1 second"),
-    Effect.ignore
+    Effect.exit,
+    Effect.asVoid,
+    Effect.uninterruptible
   )
 
 const factsOf = (request: HttpServerRequest.HttpServerRequest): Facts => {

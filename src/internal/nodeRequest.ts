@@ -16,6 +16,7 @@ export interface NodeRequest {
   readonly destroyed: boolean
   readonly errored: unknown
   readonly read: () => Uint8Array | null
+  readonly resume: () => void
   readonly on: (event: "readable" | "end" | "error" | "close", f: () => void) => void
   readonly off: (event: "readable" | "end" | "error" | "close", f: () => void) => void
 }
@@ -59,8 +60,13 @@ export const leave = (request: Request): void => {
   const response = isHandshake(request) ? undefined : nodeResponse(request)
   if (source === undefined || response === undefined) return
   const { stream } = response
-  // NO_ERROR: the rest of the request is not needed (RFC 9113 section 8.1)
-  if (stream !== undefined) return response.once("close", () => stream.close(0))
+  if (stream !== undefined) {
+    return stream.once("finish", () => {
+      // NO_ERROR: the rest of the request is not needed (RFC 9113 section 8.1); Node waits until what has come is read
+      stream.close(0)
+      source.resume()
+    })
+  }
   response.shouldKeepAlive = false
   const { socket } = source
   left.set(socket, source)

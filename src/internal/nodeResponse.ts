@@ -13,7 +13,11 @@ export interface NodeResponse {
   /** None while it waits behind the response to an earlier request of the connection. */
   readonly socket: object | null
   /** In HTTP/2. */
-  readonly stream?: { readonly aborted: boolean; readonly close: (code: number) => void } | undefined
+  readonly stream?: {
+    readonly aborted: boolean
+    readonly close: (code: number) => void
+    readonly once: (event: "finish", f: () => void) => void
+  } | undefined
   readonly once: (event: "close", f: () => void) => void
   readonly prependOnceListener: (event: "finish", f: () => void) => void
   /** `f` runs when it has gone to the system. */
