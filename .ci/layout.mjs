@@ -26,6 +26,7 @@ export const shared = [
   "internal/answers",
   "internal/redisClient",
   "internal/report",
+  "internal/requestBody",
   "internal/session",
   "internal/sessionErrors"
 ]

@@ -228,7 +228,7 @@ export interface Exchange<in R = never> {
   get<T extends NamedInRequires<R>>(tag: T): T["Service"]
   /** A service that may stand outside, or not. */
   getOption<I, S>(tag: Context.Tag<I, S>): Option.Option<S>
-  /** Gives what is inside another view of the request; body and upgrade stay those of the original. */
+  /** Gives what is inside another view of the request; its upgrade stays that of the original. */
   deriveRequest(changes: RequestChanges): void
   /** Annotates every log line of this request from here on. */
   annotateLogs(key: string, value: unknown): void
@@ -275,11 +275,17 @@ export interface NamedInRequires<out R> extends AnyTag {
 }
 
 /**
+ * What is changed of a request for what is inside. `stream` changes its body, and runs when that is first read, in whatever
+ * way: as `text`, `json`, `multipart`, `stream` and the others.
+ *
  * @since 0.1.0
  * @category models
  */
 export type RequestChanges = {
-  readonly [K in "headers" | "method" | "remoteAddress" | "url"]?: HttpServerRequest.HttpServerRequest[K] | undefined
+  readonly [K in "headers" | "method" | "remoteAddress" | "stream" | "url"]?:
+    | (K extends "stream" ? (body: HttpServerRequest.HttpServerRequest[K]) => HttpServerRequest.HttpServerRequest[K]
+      : HttpServerRequest.HttpServerRequest[K])
+    | undefined
 }
 
 /**

@@ -21,6 +21,20 @@ export * as Authentication from "./Authentication.js"
 export * as Authorization from "./Authorization.js"
 
 /**
+ * Refuses request bodies that are too large, before or while they are read.
+ *
+ * @since 0.1.0
+ */
+export * as BodyLimit from "./BodyLimit.js"
+
+/**
+ * Limits how many requests are worked on at once, and refuses at once what would only wait.
+ *
+ * @since 0.1.0
+ */
+export * as ConcurrencyLimit from "./ConcurrencyLimit.js"
+
+/**
  * Says which other origins may read the responses, and answers the preflights of browsers.
  *
  * @since 0.1.0
@@ -85,6 +99,13 @@ export * as HttpException from "./HttpException.js"
  * @since 0.1.0
  */
 export * as HttpsRedirect from "./HttpsRedirect.js"
+
+/**
+ * Lets requests in, or keeps them out, by the address of the client.
+ *
+ * @since 0.1.0
+ */
+export * as IpRestriction from "./IpRestriction.js"
 
 /**
  * Secrets that can be rotated: what they sign or seal can be read back by this server alone, and by no other part of it.
@@ -205,6 +226,13 @@ export * as Stack from "./Stack.js"
  * @since 0.1.0
  */
 export * as Telemetry from "./Telemetry.js"
+
+/**
+ * Ends what takes too long: a handler that does not answer, a body that does not come to its end.
+ *
+ * @since 0.1.0
+ */
+export * as Timeout from "./Timeout.js"
 
 /**
  * Token introspection (RFC 7662): bearer tokens that say nothing themselves, by asking the authorization server.

@@ -24,9 +24,9 @@ export const answerOf = (failed: Failed): Answer | undefined => {
   const { defect } = failed
   // under a span Effect fails with a stand-in, of which every question costs more
   const error = Cause.originalError(failed.error)
-  if (isTagged(error, "RequestError") && HttpServerError.isServerError(error)) {
-    return constant(statusOfRequestError(error as HttpServerError.RequestError))
-  }
+  const carried = carriedBy(error)
+  if (carried !== undefined) return render(carried)
+  if (isRequestError(error)) return constant(statusOfRequestError(error))
   if (error instanceof Multipart.MultipartError) {
     const status = statusOfMultipart(error, failed.request)
     return status === undefined ? undefined : constant(status)
@@ -48,6 +48,21 @@ export const answerOf = (failed: Failed): Answer | undefined => {
   if (face !== undefined) return render(face)
   return status === undefined ? undefined : constant(status)
 }
+
+/** A middleware fails the reading of a body with what knows its answer; platform wraps it in errors of its own, at most twice. */
+const carriedBy = (
+  error: unknown,
+  depth = 0
+): Effect.Effect<HttpServerResponse.HttpServerResponse, unknown> | undefined => {
+  if (!isOfBody(error)) return undefined
+  const { cause } = error
+  if (isOfBody(cause)) return depth < 2 ? carriedBy(cause, depth + 1) : undefined
+  return typeof cause === "object" && cause !== null ? ownFace(cause) : undefined
+}
+const isOfBody = (error: unknown): error is HttpServerError.RequestError | Multipart.MultipartError =>
+  error instanceof Multipart.MultipartError || isRequestError(error)
+const isRequestError = (error: unknown): error is HttpServerError.RequestError =>
+  isTagged(error, "RequestError") && HttpServerError.isServerError(error)
 
 /** What throws while platform renders it leaves the client without an answer; as a defect of ours it is a 500. */
 const render = (face: Effect.Effect<HttpServerResponse.HttpServerResponse, unknown>): Answer =>

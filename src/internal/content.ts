@@ -6,8 +6,14 @@ export const hasContent = ({ headers, source }: HttpServerRequest.HttpServerRequ
   const length = headers["content-length"]
   if (headers["transfer-encoding"] !== undefined) return true
   if (length !== undefined) return !/^0+$/.test(length)
-  return typeof Request === "function" && source instanceof Request && source.body !== null
+  return isWeb(source) && source.body !== null
 }
+
+/** Whether there is no body, as a web `Request` tells, whatever its header says. */
+export const isEmpty = ({ source }: HttpServerRequest.HttpServerRequest): boolean =>
+  isWeb(source) && source.body === null
+
+const isWeb = (source: unknown): source is Request => typeof Request === "function" && source instanceof Request
 
 /** The media type of a field value, without its parameters, in lower case. */
 export const mediaTypeOf = (value: string): string => {

@@ -51,6 +51,7 @@ import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
 import { cutOff, discard, failureOf, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
 import { quietly, report } from "./report.js"
+import { bodyAccessors } from "./requestBody.js"
 import { inherit } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
@@ -1073,13 +1074,15 @@ const derive = (
   const define = (key: PropertyKey, value: unknown) =>
     Object.defineProperty(derived, key, { value, configurable: true, writable: true })
   define(baseKey, base)
-  for (const key in changes) {
-    const value = changes[key as keyof RequestChanges]
+  const { stream, ...fields } = changes
+  for (const key in fields) {
+    const value = fields[key as keyof typeof fields]
     if (value !== undefined) define(key, value)
   }
   if (changes.headers !== undefined && changes.headers.cookie !== base.headers.cookie) {
     define("cookies", Cookies.parseHeader(changes.headers.cookie ?? ""))
   }
+  if (stream !== undefined) Object.defineProperties(derived, bodyAccessors(derived, base, stream))
   define("modify", (options: Parameters<typeof base.modify>[0]) => {
     const { headers, remoteAddress, url } = options
     return derive(derived, {

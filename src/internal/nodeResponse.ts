@@ -9,10 +9,16 @@ export interface NodeResponse {
   readonly writableEnded: boolean
   readonly writableFinished: boolean
   readonly errored?: { readonly name: string; readonly code?: unknown } | null
+  /** Node writes `Connection: close` where it is false, and closes the connection after the response. */
+  shouldKeepAlive: boolean
   /** None while it waits behind the response to an earlier request of the connection. */
   readonly socket: object | null
   /** In HTTP/2. */
-  readonly stream?: { readonly aborted: boolean; readonly close: (code: number) => void } | undefined
+  readonly stream?: {
+    readonly aborted: boolean
+    readonly close: (code: number) => void
+    readonly once: (event: "finish", f: () => void) => void
+  } | undefined
   readonly once: (event: "close", f: () => void) => void
   readonly prependOnceListener: (event: "finish", f: () => void) => void
   /** `f` runs when it has gone to the system. */

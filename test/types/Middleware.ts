@@ -166,14 +166,15 @@ typeOf(exchange.get(Session)).is<{ readonly id: string }>()
 exchange.get(User)
 typeOf(exchange.getOption(User)).is<Option.Option<{ readonly name: string }>>()
 typeOf(exchange.deriveRequest({ url: "/", headers: exchange.request.headers, method: undefined })).is<void>()
-// @ts-expect-error a body is not changed
+typeOf(exchange.deriveRequest({ stream: (body) => body })).is<void>()
+// @ts-expect-error a body is changed as a stream
 exchange.deriveRequest({ body: "" })
 typeOf(exchange.annotateLogs("key", 1)).is<void>()
 typeOf(exchange.annotateSpan("key", 1)).is<void>()
 typeOf(exchange.route).is<string | undefined>()
 typeOf(exchange.refusal).is<Middleware.Refusal | undefined>()
 typeOf(exchange.log(LogLevel.Info, "message", { key: 1 }, Cause.empty)).is<void>()
-same<keyof Middleware.RequestChanges, "headers" | "method" | "remoteAddress" | "url">()
+same<keyof Middleware.RequestChanges, "headers" | "method" | "remoteAddress" | "stream" | "url">()
 export const fewer: Middleware.Exchange<Store> = exchange
 // @ts-expect-error it has no user
 export const further: Middleware.Exchange<Store | User> = exchange

@@ -4,12 +4,14 @@ import { Context, Data, Effect, Layer, Option, Redacted, Schema } from "effect"
 import {
   AccessLog,
   Authentication,
+  BodyLimit,
   ConcurrencyLimit,
   Cors,
   ExceptionHandlers,
   Forwarded,
   Hsts,
   HttpsRedirect,
+  IpRestriction,
   Metrics,
   Middleware,
   ProblemDetails,
@@ -72,6 +74,12 @@ const header = Authentication.bearerOf<string>(
       ? Authentication.Authenticated(exchange, { method: "plain", subject: "ada", identity, challenge })
       : invalid("no")
 )
+class Blocked extends IpRestriction.Tag("test/Blocked")<Blocked>() {}
+/** Puts itself between the body and who reads it. */
+const rewritten = Middleware.make({
+  name: "Rewritten",
+  request: (exchange) => exchange.deriveRequest({ stream: (body) => body })
+})
 /** What a subject requires, which its type no longer says. */
 const supplied = <A>(layer: Layer.Layer<A>) => layer as unknown as Layer.Layer<never>
 
@@ -90,6 +98,7 @@ const secure = { allowed: { headers: { "x-forwarded-for": "192.0.2.1", "x-forwar
 export const subjects: ReadonlyArray<Subject> = [
   subject("make, of plain phases", () => touch),
   subject("make, of Effects", () => touchEffect),
+  subject("make, changing the body", () => rewritten),
   subject(
     "make, providing",
     () => Middleware.make({ name: "Held", provides: Held, request: () => Middleware.Provide(1) })
@@ -175,6 +184,14 @@ export const subjects: ReadonlyArray<Subject> = [
   subject("Timeout", () => Timeout.middleware({ limit: "1 hour", body: { idle: "1 hour", total: "1 hour" } })),
   subject("Timeout, disconnecting", () => Timeout.middleware({ limit: "1 hour", disconnect: true })),
   subject("Timeout.extend", () => Timeout.extend("1 hour")),
+  subject("BodyLimit", () => BodyLimit.middleware()),
+  // nothing in its header tells how long the body is that another middleware has made
+  subject("BodyLimit, counting", () => stackOf(rewritten, BodyLimit.middleware())),
+  subject("IpRestriction", () => behindProxy(IpRestriction.middleware({ allow: ["192.0.2.0/24"] })), secure),
+  subject("IpRestriction, of a layer", () => behindProxy(IpRestriction.middleware({ lists: Blocked })), {
+    ...secure,
+    layer: supplied(Blocked.layer({ deny: ["198.51.100.0/24"] }))
+  }),
   subject("TrustedHost", () => TrustedHost.middleware({ hosts: ["localhost"] }), {
     allowed: { headers: { host: "localhost" } }
   }),
