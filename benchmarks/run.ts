@@ -1,13 +1,13 @@
 /**
  * Runs the benchmarks and writes what they say to `results/`.
  *
- *     npm run bench                       # all suites, some twenty minutes
+ *     npm run bench                       # all suites, some twenty-five minutes
  *     npm run bench -- layers
  *     npm run bench -- failures
  *     npm run bench -- sessions memory-store
  *     npm run bench -- rate-limits
  *     npm run bench -- servers --cases full,error --only raw,ours
- *     npm run bench -- servers --quick    # two minutes at most; prints and writes nothing
+ *     npm run bench -- servers --quick    # three minutes at most; prints and writes nothing
  *     npm run bench -- --rounds 9
  */
 import * as Fs from "node:fs"

@@ -4,7 +4,8 @@ import * as Fs from "node:fs"
 import * as Http from "node:http"
 import { setTimeout } from "node:timers/promises"
 import type { Name } from "./contestants.js"
-import { badTokens, type Case, cases, content, origins, type Reply, wanted } from "./work.js"
+import type { Redis } from "./redis.js"
+import { badTokens, type Case, cases, content, isLimited, limits, origins, type Reply, wanted, window } from "./work.js"
 
 const plain = { "content-type": "text/plain" }
 
@@ -61,6 +62,22 @@ export const checkTokens = async (server: Name, port: number): Promise<void> => 
   }
 }
 
+/** For a case that is refused: uses up the limit of a new server, which admits that many and not one more. */
+export const useUp = async (server: Name, { expected, variant }: Case, port: number): Promise<void> => {
+  if (!isLimited(variant) || expected.status !== 429) return
+  const limited = cases.find(({ name }) => name === "limited")!
+  const statuses: Array<number> = []
+  for (let i = 0; i <= limits[variant]; i++) statuses.push((await ask(port, limited)).status)
+  const admitted = statuses.slice(1).fill(200)
+  assert.deepEqual(statuses, [...admitted, 429], `${server}: what it says to one request more than it admits`)
+}
+
+/** That a request is one round trip to Redis. */
+export const checkRoundTrips = async (server: Name, limited: Case, port: number, redis: Redis): Promise<void> => {
+  const { roundTrips } = await redis.count(20, () => ask(port, limited))
+  assert.equal(roundTrips, 1, `${server}, ${limited.name}: round trips to Redis a request`)
+}
+
 /** That the access log says of a request what is known of it, whatever it calls it. */
 export const checkLog = async (server: Name, logged: Case, port: number, file: string): Promise<void> => {
   const { headers } = await ask(port, logged)
@@ -98,6 +115,7 @@ const optional =
   /^(?:accept|accept-language|content-language|content-type|access-control-request-(?:method|headers|private-network))$/
 const uuid4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const total = /^total;dur=\d+(?:\.\d+)?$/
+const isWait = (value: string) => /^[1-9]\d*$/.test(value) && Number(value) * 1000 <= window
 
 /** What Node says of the connection, and what says nothing. */
 const ignored = (name: string, value: string, status: number): boolean =>
@@ -114,6 +132,7 @@ const normal = (name: string, value: string): string => {
   if (name === "content-type") return value.toLowerCase().replace(/; ?charset=utf-8$/, "")
   if (name === "x-request-id") return uuid4.test(value) ? wanted.id : value
   if (name === "server-timing") return total.test(value) ? wanted.time : value
+  if (name === "retry-after") return isWait(value) ? wanted.wait : value
   if (!lists.test(name)) return value
   return value.split(",").map((item) => item.trim()).filter((item) => !optional.test(item.toLowerCase())).sort().join()
 }

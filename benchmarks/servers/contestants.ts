@@ -8,36 +8,41 @@ export interface Contestant {
 }
 
 export const contestants = [
-  { name: "raw", is: "`node:http`, by hand, in one function", packages: [] },
+  {
+    name: "raw",
+    is: "`node:http`, by hand, in one function; `ioredis`",
+    packages: ["ioredis"]
+  },
   {
     name: "ours",
-    is: "this package, on platform's Node server",
-    packages: ["effect", "@effect/platform", "@effect/platform-node"]
+    is: "this package, on platform's Node server; `ioredis`",
+    packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]
   },
   {
     name: "effect",
-    is: "the same application with `HttpMiddleware.make` and `Effect.gen` a concern, and platform's `cors`",
-    packages: ["effect", "@effect/platform", "@effect/platform-node"]
+    is: "the same application with `HttpMiddleware.make` and `Effect.gen` a concern, and platform's `cors`; `ioredis`",
+    packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]
   },
   {
     name: "fastify",
-    is: "hooks, response schemas, `@fastify/cors`; `fast-jwt`, with its cache",
-    packages: ["fastify", "@fastify/cors", "fast-jwt"]
+    is: "hooks, response schemas, `@fastify/cors`; `fast-jwt`, with its cache; `@fastify/rate-limit`",
+    packages: ["fastify", "@fastify/cors", "fast-jwt", "@fastify/rate-limit", "ioredis"]
   },
   {
     name: "hono",
-    is: "its own `timing`, `request-id`, `cors` and `jwt`",
-    packages: ["hono", "@hono/node-server"]
+    is: "its own `timing`, `request-id`, `cors` and `jwt`; `rate-limiter-flexible`",
+    packages: ["hono", "@hono/node-server", "rate-limiter-flexible", "ioredis"]
   },
   {
     name: "koa",
-    is: "`@koa/router`, `@koa/cors`; `jsonwebtoken`",
-    packages: ["koa", "@koa/router", "@koa/cors", "jsonwebtoken"]
+    is: "`@koa/router`, `@koa/cors`; `jsonwebtoken`; `rate-limiter-flexible`",
+    packages: ["koa", "@koa/router", "@koa/cors", "jsonwebtoken", "rate-limiter-flexible", "ioredis"]
   },
   {
     name: "express",
-    is: "without ETag and `X-Powered-By`; `cors`; `jsonwebtoken`",
-    packages: ["express", "cors", "jsonwebtoken"]
+    is:
+      "without ETag and `X-Powered-By`; `cors`; `jsonwebtoken`; `express-rate-limit`, and `rate-limiter-flexible` in Redis",
+    packages: ["express", "cors", "jsonwebtoken", "express-rate-limit", "rate-limiter-flexible", "ioredis"]
   },
   {
     name: "starlette",

@@ -3,7 +3,7 @@
  *
  * Outermost first: who the client is (no proxy is trusted), the time it took, a request id, trusted hosts, CORS,
  * failures and unknown routes as problem details, and a router of two routes. The variant `auth` has a bearer token
- * between CORS and the rest.
+ * between CORS and the rest, and those that limit have a fixed window for each address there.
  */
 import { createHmac } from "node:crypto"
 
@@ -40,7 +40,8 @@ export const problems = {
     detail: "The Host header names no host of this server"
   }),
   notFound: JSON.stringify({ title: "Not Found", status: 404 }),
-  userLocked: JSON.stringify({ type: "https://example.com/problems/user-locked", title: "User locked", status: 409 })
+  userLocked: JSON.stringify({ type: "https://example.com/problems/user-locked", title: "User locked", status: 409 }),
+  tooMany: JSON.stringify({ title: "Too Many Requests", status: 429, detail: "There were too many requests" })
 }
 
 /** Signs the tokens, by HS256; `starlette.py` has it, the issuer and the audience too. */
@@ -83,11 +84,23 @@ export const unauthenticated: { readonly [of in "absent" | "invalid"]: Refusal }
   }
 }
 
+/** How many requests of an address each of these admits in a window: more than ever come, or few enough to be used up. */
+export const limits = { limited: 1e9, refused: 5, "redis-limited": 1e9, "redis-refused": 5 }
+
+/** A fixed window, from the first request on, in milliseconds: a day, so that none ends while it is measured. */
+export const window = 86_400_000
+
+/** In the memory of the process, or in the Redis at `REDIS_URL`. */
+export type Limited = keyof typeof limits
+
 /**
- * Without any middleware; with all of it; with a line of JSON a request on standard output beside; and with a token for
- * each request.
+ * Without any middleware; with all of it; with a line of JSON a request on standard output beside; with a token for each
+ * request; and with a limit.
  */
-export type Variant = "bare" | "full" | "logged" | "auth"
+export type Variant = "bare" | "full" | "logged" | "auth" | Limited
+
+export const isLimited = (variant: Variant): variant is Limited => Object.hasOwn(limits, variant)
+export const needsRedis = (variant: Variant): boolean => variant.startsWith("redis")
 
 export interface Case {
   readonly name: string
@@ -124,8 +137,8 @@ export const content = (headers: Readonly<Record<string, string>>, body: string)
 const json = (value: unknown) => content({ "content-type": "application/json" }, JSON.stringify(value))
 const problem = (body: string) => content(problemHeaders, body)
 
-/** In place of the identifier and the time, once they are seen to be such. */
-export const wanted = { id: "<uuid>", time: "total;dur=<time>" }
+/** In place of what is never the same, once it is seen to be such. */
+export const wanted = { id: "<uuid>", time: "total;dur=<time>", wait: "<seconds>" }
 
 const answered = { "x-request-id": wanted.id, "server-timing": wanted.time }
 const allowed = {
@@ -177,6 +190,14 @@ const auth = (
 })
 
 const everything = full("full", "every middleware, 60 bytes of JSON", {}, 200, crossOrigin(one))
+
+const refused = full(
+  "429",
+  "a limit in memory that is used up",
+  {},
+  429,
+  crossOrigin(content({ ...problemHeaders, "retry-after": wanted.wait }, problems.tooMany))
+)
 
 export const cases: ReadonlyArray<Case> = [
   {
@@ -235,7 +256,11 @@ export const cases: ReadonlyArray<Case> = [
     body: one.body
   }),
   auth("401", "a token that somebody else has signed", badTokens.signature, 401, unauthenticated.invalid),
-  auth("401-none", "no token", undefined, 401, unauthenticated.absent)
+  auth("401-none", "no token", undefined, 401, unauthenticated.absent),
+  { ...everything, name: "limited", is: "the same as full, and a limit in memory", variant: "limited" },
+  { ...refused, variant: "refused" },
+  { ...everything, name: "limited-redis", is: "the same as full, and a limit in Redis", variant: "redis-limited" },
+  { ...refused, name: "429-redis", is: "a limit in Redis that is used up", variant: "redis-refused" }
 ]
 
 /** The request as it goes over the wire. */

@@ -12,11 +12,11 @@ import {
   versions,
   withServers
 } from "../servers/processes.js"
+import * as Redis from "../servers/redis.js"
 import { chart, table, tables } from "../servers/report.js"
 import { bytesOf } from "../servers/work.js"
 import { check, login, send } from "./check.js"
 import { contestants, type Name } from "./contestants.js"
-import * as Redis from "./redis.js"
 import { type Case, cases, headersWith, type Variant } from "./work.js"
 
 export const full: Plan = { rounds: 3, connections: 64, start: 4000, warmUp: 2000, measuring: 700, rate: 500 }

@@ -5,8 +5,12 @@ import { randomUUID } from "node:crypto"
 import {
   exposedHeaders,
   hosts,
+  isLimited,
+  type Limited,
+  limits,
   maxAge,
   methods,
+  needsRedis,
   origins,
   problemHeaders,
   problems,
@@ -17,15 +21,16 @@ import {
 } from "../work.js"
 import { tokenOf, verify } from "./bearer.js"
 import { listen, router } from "./effectApp.js"
+import { type Count, inMemory, inRedis, seconds } from "./window.js"
 
 class Client extends Context.Tag("Client")<Client, { readonly address: string | undefined; readonly host: string }>() {}
 class RequestId extends Context.Tag("RequestId")<RequestId, string>() {}
 
 const trusted = new Set(hosts)
-const problem = (status: number, body: string) =>
+const problem = (status: number, body: string, headers?: Readonly<Record<string, string>>) =>
   HttpServerResponse.text(body, {
     status,
-    headers: problemHeaders,
+    headers: { ...problemHeaders, ...headers },
     contentType: problemHeaders["content-type"]
   })
 
@@ -107,6 +112,27 @@ const auth = HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
   })
 )
 
+const limit = (variant: Limited) => {
+  const count = counter(variant)
+  return HttpMiddleware.make(<E, R>(app: HttpApp.Default<E, R>) =>
+    Effect.gen(function*() {
+      const client = yield* Client
+      const counted = yield* count(client.address ?? "")
+      if (counted.count <= limits[variant]) return yield* app
+      return problem(429, problems.tooMany, { "retry-after": seconds(counted.left) })
+    })
+  )
+}
+
+const counter = (variant: Limited): (key: string) => Effect.Effect<Count> => {
+  if (needsRedis(variant)) {
+    const count = inRedis()
+    return (key) => Effect.promise(() => count(key))
+  }
+  const count = inMemory()
+  return (key) => Effect.sync(() => count(key))
+}
+
 const handled = router.pipe(
   Effect.catchTags({
     RouteNotFound: () => Effect.succeed(problem(404, problems.notFound)),
@@ -118,6 +144,9 @@ const inner = handled.pipe(cors, trustedHost)
 
 export const start = (variant: Variant): Promise<number> => {
   if (variant === "bare") return listen(router)
+  if (isLimited(variant)) {
+    return listen(handled.pipe(limit(variant), cors, trustedHost, requestId, serverTiming, client))
+  }
   const app = { full: inner, logged: accessLog(inner), auth: handled.pipe(auth, cors, trustedHost) }
   return listen(app[variant].pipe(requestId, serverTiming, client))
 }

@@ -1,13 +1,18 @@
 import cors from "cors"
 import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Response } from "express"
+import { type AugmentedRequest, rateLimit } from "express-rate-limit"
 import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
 import {
   exposedHeaders,
   findUser,
   hosts,
+  isLimited,
+  type Limited,
+  limits,
   maxAge,
   methods,
+  needsRedis,
   origins,
   problemHeaders,
   problems,
@@ -15,12 +20,15 @@ import {
   requestHeaders,
   unauthenticated,
   users,
-  type Variant
+  type Variant,
+  window
 } from "../work.js"
 import { tokenOf } from "./bearer.js"
+import { limiter } from "./flexible.js"
 import { verify } from "./jsonwebtoken.js"
 import { listen } from "./listen.js"
 import { whenSent } from "./log.js"
+import { seconds } from "./window.js"
 
 class UserLocked extends Error {}
 
@@ -71,6 +79,32 @@ const authentication: RequestHandler = (request, response, next) => {
   next()
 }
 
+const refuse = (response: Response, wait: string) => {
+  response.set("retry-after", wait)
+  problem(response, 429, problems.tooMany)
+}
+
+const limitInMemory = (variant: Limited): RequestHandler =>
+  rateLimit({
+    windowMs: window,
+    limit: limits[variant],
+    standardHeaders: false,
+    legacyHeaders: false,
+    handler: (request, response) => {
+      const { resetTime } = (request as AugmentedRequest)["rateLimit"]!
+      refuse(response, seconds(resetTime!.getTime() - Date.now()))
+    }
+  })
+
+const limitInRedis = (variant: Limited): RequestHandler => {
+  const wait = limiter(variant)
+  return async (request, response, next) => {
+    const seconds = await wait(request.ip ?? "")
+    if (seconds === undefined) next()
+    else refuse(response, seconds)
+  }
+}
+
 const notFound: RequestHandler = (_request, response) => problem(response, 404, problems.notFound)
 
 // Express tells an error handler by its four parameters
@@ -102,6 +136,7 @@ export const start = (variant: Variant): Promise<number> => {
       cors({ origin: origins, credentials: true, exposedHeaders, methods, allowedHeaders: requestHeaders, maxAge })
     )
     if (variant === "auth") app.use(authentication)
+    if (isLimited(variant)) app.use(needsRedis(variant) ? limitInRedis(variant) : limitInMemory(variant))
   }
   routes(app)
   if (variant !== "bare") app.use(notFound, failed)

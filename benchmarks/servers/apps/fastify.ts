@@ -1,6 +1,8 @@
 import cors from "@fastify/cors"
+import rateLimit from "@fastify/rate-limit"
 import { createVerifier } from "fast-jwt"
 import Fastify, { type FastifyInstance, type FastifyReply, LogController } from "fastify"
+import { Redis } from "ioredis"
 import { randomUUID } from "node:crypto"
 import type { AddressInfo } from "node:net"
 import {
@@ -8,9 +10,13 @@ import {
   exposedHeaders,
   findUser,
   hosts,
+  isLimited,
   issuer,
+  type Limited,
+  limits,
   maxAge,
   methods,
+  needsRedis,
   origins,
   problemHeaders,
   problems,
@@ -19,9 +25,11 @@ import {
   secret,
   unauthenticated,
   users,
-  type Variant
+  type Variant,
+  window
 } from "../work.js"
 import { tokenOf } from "./bearer.js"
+import { prefix, url } from "./redis.js"
 
 class UserLocked extends Error {}
 
@@ -63,6 +71,21 @@ const authentication = (app: FastifyInstance) => {
   })
 }
 
+/** Made once, which its documentation leaves one free to do. */
+const tooMany = { statusCode: 429 }
+
+const limit = (app: FastifyInstance, variant: Limited) => {
+  const unsaid = { "x-ratelimit-limit": false, "x-ratelimit-remaining": false, "x-ratelimit-reset": false }
+  return app.register(rateLimit, {
+    max: limits[variant],
+    timeWindow: window,
+    addHeaders: unsaid,
+    addHeadersOnExceeding: unsaid,
+    errorResponseBuilder: () => tooMany,
+    ...needsRedis(variant) && { redis: new Redis(url), nameSpace: prefix }
+  })
+}
+
 const stack = async (app: FastifyInstance) => {
   app.addHook("onRequest", (request, reply, done) => {
     reply.header("x-request-id", request.id)
@@ -83,6 +106,7 @@ const stack = async (app: FastifyInstance) => {
   })
   app.setNotFoundHandler((_request, reply) => reply.code(404).headers(problemHeaders).send(problems.notFound))
   app.setErrorHandler((error, _request, reply) => {
+    if (error === tooMany) return reply.code(429).headers(problemHeaders).send(problems.tooMany)
     if (!(error instanceof UserLocked)) throw error
     return reply.code(409).headers(problemHeaders).send(problems.userLocked)
   })
@@ -111,6 +135,7 @@ export const start = async (variant: Variant): Promise<number> => {
   if (variant === "logged") accessLog(app)
   if (variant !== "bare") await stack(app)
   if (variant === "auth") authentication(app)
+  if (isLimited(variant)) await limit(app, variant)
   app.get("/users", answers({ type: "array", items: user }), (_request, reply) => reply.send(users))
   app.get<{ Params: { id: string } }>("/users/:id", answers(user), (request, reply) => {
     const user = findUser(Number(request.params.id))

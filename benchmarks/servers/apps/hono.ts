@@ -12,7 +12,9 @@ import {
   exposedHeaders,
   findUser,
   hosts,
+  isLimited,
   issuer,
+  type Limited,
   maxAge,
   methods,
   origins,
@@ -24,6 +26,7 @@ import {
   users,
   type Variant
 } from "../work.js"
+import { limiter } from "./flexible.js"
 import { listen } from "./listen.js"
 import { write } from "./log.js"
 
@@ -89,11 +92,21 @@ const authentication = async (app: Hono<Env>) => {
   })
 }
 
+const limit = (variant: Limited): MiddlewareHandler<Env> => {
+  const wait = limiter(variant)
+  return async (c, next) => {
+    const seconds = await wait(getConnInfo(c).remote.address ?? "")
+    if (seconds !== undefined) return c.body(problems.tooMany, 429, { ...problemHeaders, "retry-after": seconds })
+    await next()
+  }
+}
+
 export const start = async (variant: Variant): Promise<number> => {
   const app = new Hono<Env>()
   if (variant === "logged") app.use(accessLog)
   if (variant !== "bare") stack(app)
   if (variant === "auth") await authentication(app)
+  if (isLimited(variant)) app.use(limit(variant))
   app.get("/users", (c) => c.json(users))
   app.get("/users/:id", (c) => {
     const user = findUser(Number(c.req.param("id")))

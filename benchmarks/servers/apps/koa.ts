@@ -7,6 +7,8 @@ import {
   exposedHeaders,
   findUser,
   hosts,
+  isLimited,
+  type Limited,
   maxAge,
   methods,
   origins,
@@ -19,6 +21,7 @@ import {
   type Variant
 } from "../work.js"
 import { tokenOf } from "./bearer.js"
+import { limiter } from "./flexible.js"
 import { verify } from "./jsonwebtoken.js"
 import { listen } from "./listen.js"
 import { whenSent } from "./log.js"
@@ -87,10 +90,21 @@ const authentication: Koa.Middleware = (ctx, next) => {
   return next()
 }
 
+const limit = (variant: Limited): Koa.Middleware => {
+  const wait = limiter(variant)
+  return async (ctx, next) => {
+    const seconds = await wait(ctx.ip)
+    if (seconds === undefined) return next()
+    ctx.set("retry-after", seconds)
+    problem(ctx, 429, problems.tooMany)
+  }
+}
+
 export const start = (variant: Variant): Promise<number> => {
   const app = new Koa()
   if (variant !== "bare") stack(app, variant === "logged")
   if (variant === "auth") app.use(authentication)
+  if (isLimited(variant)) app.use(limit(variant))
   const router = new Router()
   router.get("/users", (ctx) => {
     ctx.body = users

@@ -7,25 +7,34 @@ import {
   ExceptionHandlers,
   Forwarded,
   ProblemDetails,
+  RateLimit,
+  RateLimitStore,
   RequestId,
   ServerTiming,
   Stack,
   TrustedHost
 } from "effect-middleware"
 import * as Jwt from "effect-middleware/Authentication/Jwt"
+import * as Ioredis from "effect-middleware/Redis/Ioredis"
 import {
   audience,
   exposedHeaders,
   hosts,
+  isLimited,
   issuer,
+  type Limited,
+  limits,
   maxAge,
   methods,
+  needsRedis,
   origins,
   requestHeaders,
   secret,
-  type Variant
+  type Variant,
+  window
 } from "../work.js"
 import { layerOn, listen, router, type UserLocked } from "./effectApp.js"
+import { prefix, url } from "./redis.js"
 
 const stack = Stack.make(
   Forwarded.middleware({ trust: "none" }),
@@ -66,8 +75,29 @@ const users = CurrentUser.layer(Jwt.backend({
   identity: ({ sub }) => ({ user: { id: sub } })
 }))
 
+const limited = (variant: Limited) =>
+  Stack.after(
+    stack,
+    "Cors",
+    RateLimit.middleware({
+      limits: RateLimit.fixedWindow({ limit: limits[variant], window }),
+      key: RateLimit.client(),
+      headers: false
+    })
+  )
+
+// 64 connections that never wait are no server's daily bread, which the limits of time are for
+const inRedis = () =>
+  RateLimitStore.layerRedis({ prefix, timeout: "5 seconds" }).pipe(
+    Layer.provide(Ioredis.layer(url, { commandTimeout: "5 seconds" }))
+  )
+
 export const start = (variant: Variant): Promise<number> => {
   if (variant === "bare") return listen(router)
   if (variant === "auth") return layerOn(Layer.provide(Stack.serve(router, authenticated), users))
+  if (isLimited(variant)) {
+    const store = needsRedis(variant) ? inRedis() : RateLimitStore.layerMemory()
+    return layerOn(Layer.provide(Stack.serve(router, limited(variant)), store))
+  }
   return listen(router.pipe(variant === "full" ? stack : logged))
 }

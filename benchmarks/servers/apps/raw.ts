@@ -5,8 +5,11 @@ import {
   exposedHeaders,
   findUser,
   hosts,
+  isLimited,
+  limits,
   maxAge,
   methods,
+  needsRedis,
   origins,
   problemHeaders,
   problems,
@@ -18,6 +21,7 @@ import {
 import { type Claims, tokenOf, verify } from "./bearer.js"
 import { listen } from "./listen.js"
 import { whenSent } from "./log.js"
+import { type Count, inMemory, inRedis, seconds } from "./window.js"
 
 const trusted = new Set(hosts)
 const allowed = new Set(origins)
@@ -63,7 +67,18 @@ const bare = (request: IncomingMessage, response: ServerResponse) => {
   response.end(body)
 }
 
-const full = (request: IncomingMessage, response: ServerResponse, id = randomUUID(), authenticates = false) => {
+interface More {
+  readonly id?: string
+  readonly authenticates?: boolean
+  readonly counts?: (key: string) => Count | Promise<Count>
+  readonly limit?: number
+}
+
+const full = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  { authenticates = false, counts, id = randomUUID(), limit = 0 }: More = {}
+) => {
   const began = performance.now()
   const fields = ["x-request-id", id]
   const send = (status: number, body: string | undefined, ...more: ReadonlyArray<string>) => {
@@ -95,24 +110,39 @@ const full = (request: IncomingMessage, response: ServerResponse, id = randomUUI
     fields.push("cache-control", "private", "vary", "Authorization")
   }
 
-  try {
-    if (url === "/users") return send(200, JSON.stringify(users), ...json)
-    if (url!.startsWith("/users/")) return send(200, JSON.stringify(readUser(url!)), ...json)
-    send(404, problems.notFound, ...problem)
-  } catch (error) {
-    if (!(error instanceof UserLocked)) throw error
-    send(409, problems.userLocked, ...problem)
+  const handle = () => {
+    try {
+      if (url === "/users") return send(200, JSON.stringify(users), ...json)
+      if (url!.startsWith("/users/")) return send(200, JSON.stringify(readUser(url!)), ...json)
+      send(404, problems.notFound, ...problem)
+    } catch (error) {
+      if (!(error instanceof UserLocked)) throw error
+      send(409, problems.userLocked, ...problem)
+    }
   }
+
+  if (counts === undefined) return handle()
+  const admit = ({ count, left }: Count) => {
+    if (count <= limit) return handle()
+    send(429, problems.tooMany, ...problem, "retry-after", seconds(left))
+  }
+  const counted = counts(request.socket.remoteAddress ?? "")
+  if (counted instanceof Promise) counted.then(admit, (error: Error) => response.destroy(error))
+  else admit(counted)
 }
 
 const logged = (request: IncomingMessage, response: ServerResponse) => {
   const id = randomUUID()
   whenSent(response, id)
-  full(request, response, id)
+  full(request, response, { id })
 }
 
-const auth = (request: IncomingMessage, response: ServerResponse) => full(request, response, randomUUID(), true)
+const auth = (request: IncomingMessage, response: ServerResponse) => full(request, response, { authenticates: true })
 
 const variants = { bare, full, logged, auth }
 
-export const start = (variant: Variant): Promise<number> => listen(createServer(variants[variant]))
+export const start = (variant: Variant): Promise<number> => {
+  if (!isLimited(variant)) return listen(createServer(variants[variant]))
+  const limited = { counts: needsRedis(variant) ? inRedis() : inMemory(), limit: limits[variant] }
+  return listen(createServer((request, response) => full(request, response, limited)))
+}

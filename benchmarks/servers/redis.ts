@@ -4,7 +4,7 @@ import * as Net from "node:net"
 import * as Os from "node:os"
 import { setTimeout } from "node:timers/promises"
 import { createClient } from "redis"
-import { on } from "../servers/processes.js"
+import { on } from "./processes.js"
 
 /** Of one request. */
 export interface Commands {
