@@ -78,6 +78,16 @@ const makeTables = (capacity: number) => {
     const { stride } = first
     const slotsOf = (row: number): limits.Slots => blocks[row / rowsOfBlock | 0]!
     const atOf = (row: number) => row % rowsOfBlock * stride
+    /** To look at it, which takes out what has lapsed, without a change. */
+    const copyOf = (row: number): limits.Slots => {
+      const [{ cells, logs }, at] = [slotsOf(row), atOf(row)]
+      const copy = { cells: cells.slice(at, at + stride), logs: new Map<number, Array<number>>() }
+      for (let i = 0; i < stride; i += limits.width) {
+        const log = logs.get(at + i)
+        if (log !== undefined) copy.logs.set(i, [...log])
+      }
+      return copy
+    }
 
     const insert = (key: string, now: number): number => {
       makeRoom(now)
@@ -94,9 +104,12 @@ const makeTables = (capacity: number) => {
         return limits.lapseOf(first, slotsOf(row), atOf(row), now)
       },
       decide: (compiled: limits.Compiled, key: string, now: number, cost: number, spends: boolean): Decision => {
-        const row = rows.get(key) ?? (spends ? insert(key, now) : undefined)
-        if (row === undefined) return limits.decide(compiled, makeSlots(stride), 0, now, cost, false)
-        return limits.decide(compiled, slotsOf(row), atOf(row), now, cost, spends)
+        const row = rows.get(key)
+        if (spends) {
+          const place = row ?? insert(key, now)
+          return limits.decide(compiled, slotsOf(place), atOf(place), now, cost, true)
+        }
+        return limits.decide(compiled, row === undefined ? makeSlots(stride) : copyOf(row), 0, now, cost, false)
       },
       giveBack: (compiled: limits.Compiled, key: string, now: number, cost: number, since: number) => {
         const row = rows.get(key)
