@@ -393,6 +393,19 @@ export const decide = (
   return { allowed, banned, now, retryAfter, limits }
 }
 
+/** The decision that a driver has made elsewhere, from what it has left of the row. */
+export const decided = (
+  compiled: Compiled,
+  slots: Slots,
+  row: number,
+  now: number,
+  cost: number,
+  allowed: boolean
+): Decision => {
+  const left = decide(compiled, slots, row, now, cost, false)
+  return allowed ? { ...left, allowed, banned: false, retryAfter: 0 } : { ...left, allowed }
+}
+
 export const giveBack = (
   { steps }: Compiled,
   slots: Slots,
