@@ -3,7 +3,7 @@
  *
  * A row has the key, when it may be deleted, and its state as JSON: the time of the last decision, whether that admitted, and
  * the cells of each limit, the ban's last. A statement is made for limits of the same kinds in the same order; what else there
- * is to know of them, and all that is known of a call, are its parameters, each of which a column of `p`.
+ * is to know of them, and all that is known of a call, are its parameters.
  *
  * It is made of layers, each of which gives the cells of the one within under the same names: as they are in the row, as what
  * has lapsed leaves them, and as the decision does. Without the `LIMIT` of each, a planner would put the layers into one

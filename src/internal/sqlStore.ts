@@ -77,7 +77,7 @@ export const bounded = <Id, Connection>(most: number, transaction: Context.Tag<I
       if (underWay >= most) return Effect.fail(new Error(`${most} operations are under way`))
       underWay++
       return Effect.ensuring(
-        outside(transaction, Effect.retry(effect, { times: 5, while: isRaceLost })),
+        outside(transaction, Effect.retry(effect, { times: 20, while: isRaceLost })),
         Effect.sync(() => underWay--)
       )
     }).pipe(
