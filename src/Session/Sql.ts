@@ -14,13 +14,12 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment } from "@effect/sql/Statement"
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
+import { bounded, checksOf, cleanUp, integer, orUnavailable } from "../internal/sqlStore.js"
 import {
   type Entry,
   type Outcome,
@@ -73,48 +72,11 @@ export interface Cleanup {
   readonly batch?: number | undefined
 }
 
-/** A batch is no request that somebody waits for. */
-const batchTimeout = Duration.seconds(30)
+const { dialect: dialectOf, natural, positive, table: tableOf } = checksOf("Session/Sql")
 
 const tables = ({ table = "http_sessions" }: TableOptions) => {
-  // PostgreSQL cuts names at 63 bytes, and two that are then alike would be one
-  if (!/^[a-z_][a-z0-9_]{0,39}$/i.test(table)) {
-    throw new TypeError(
-      `Session/Sql: table is ${
-        JSON.stringify(table)
-      }: write letters, digits and "_", 40 at most, such as "http_sessions"`
-    )
-  }
-  return { sessions: table, epochs: `${table}_epochs` }
-}
-
-const positive = (option: string, input: Duration.DurationInput): Duration.Duration => {
-  const duration = Duration.decode(input)
-  if (!Duration.isFinite(duration) || Duration.toMillis(duration) <= 0) {
-    throw new RangeError(`Session/Sql: ${option} is ${Duration.format(duration)}: write how long, such as "250 millis"`)
-  }
-  return duration
-}
-
-const natural = (option: string, value: number): number => {
-  if (!Number.isSafeInteger(value) || value < 1) {
-    throw new RangeError(`Session/Sql: ${option} is ${value}: write a whole number from 1`)
-  }
-  return value
-}
-
-/** The dialects that differ in a word here and there. */
-const dialectOf = (sql: SqlClient.SqlClient): "pg" | "sqlite" => {
-  const unsupported = (dialect: string) => (): never => {
-    throw new TypeError(`Session/Sql: the SqlClient is one for ${dialect}: provide one for PostgreSQL or SQLite`)
-  }
-  return sql.onDialect({
-    pg: () => "pg",
-    sqlite: () => "sqlite",
-    mysql: unsupported("MySQL"),
-    mssql: unsupported("Microsoft SQL Server"),
-    clickhouse: unsupported("ClickHouse")
-  })
+  const sessions = tableOf(table, "http_sessions")
+  return { sessions, epochs: `${sessions}_epochs` }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -215,18 +177,17 @@ export const layerStore = (options: Options = {}): Layer.Layer<SessionStore, nev
       if (dialect === "sqlite") {
         yield* Effect.orDie(sql.unsafe(`PRAGMA busy_timeout = ${Math.ceil(Duration.toMillis(queryTimeout))}`))
       }
-      const attempt = bounded(maxPending)
+      const attempt = bounded(maxPending, SqlClient.TransactionConnection)
       const statements = makeStatements(sql, dialect, names)
 
       if (options.cleanup !== false) {
-        yield* statements.deleteExpired(batch).pipe(
-          attempt(batchTimeout),
-          Effect.repeat({ while: (deleted) => deleted === batch }),
-          Effect.catchAllCause((cause) => Effect.logWarning("Session/Sql: expired sessions were not deleted", cause)),
-          Effect.delay(pause),
-          Effect.forever,
-          Effect.forkScoped
-        )
+        yield* cleanUp({
+          attempt,
+          deleteExpired: statements.deleteExpired(batch),
+          batch,
+          every: pause,
+          failed: "Session/Sql: expired sessions were not deleted"
+        })
       }
 
       const call = <Args extends ReadonlyArray<unknown>, A>(
@@ -236,11 +197,7 @@ export const layerStore = (options: Options = {}): Layer.Layer<SessionStore, nev
       (...args: Args): Effect.Effect<A, SessionUnavailable> =>
         Effect.suspend(() => f(...args)).pipe(
           attempt(queryTimeout),
-          Effect.catchAllCause((cause) =>
-            Cause.isInterruptedOnly(cause)
-              ? Effect.interrupt
-              : Effect.fail(new SessionUnavailable({ operation, cause: Cause.squash(cause) }))
-          )
+          orUnavailable((cause) => new SessionUnavailable({ operation, cause }))
         )
       return {
         load: call("load", statements.load),
@@ -256,41 +213,6 @@ export const layerStore = (options: Options = {}): Layer.Layer<SessionStore, nev
     })
   )
 }
-
-/**
- * Ends after a time, whatever the client does then: to interrupt it would have it wait for a connection on which to cancel
- * the statement. So the statement goes on, and counts for as long as it does.
- */
-const bounded = (most: number) => {
-  let underWay = 0
-  return (limit: Duration.Duration) => <A>(effect: Effect.Effect<A, SqlError>) =>
-    Effect.suspend(() => {
-      if (underWay >= most) return Effect.fail(new Error(`${most} operations are under way`))
-      underWay++
-      return Effect.ensuring(
-        outsideTransactions(Effect.retry(effect, { times: 5, while: isRaceLost })),
-        Effect.sync(() => underWay--)
-      )
-    }).pipe(
-      Effect.uninterruptible,
-      Effect.disconnect,
-      Effect.timeout(limit)
-    )
-}
-
-const outsideTransactions = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.mapInputContext(
-    effect,
-    (context: Context.Context<never>) => Context.omit(SqlClient.TransactionConnection)(context)
-  )
-
-/**
- * What PostgreSQL answers to the later of two statements where it cannot let it wait and look again, as the default
- * isolation does: could not serialize, deadlock; and that an identifier has been taken in the meantime.
- */
-const isRaceLost = ({ cause }: SqlError): boolean =>
-  typeof cause === "object" && cause !== null && "code" in cause &&
-  (cause.code === "40001" || cause.code === "40P01" || cause.code === "23505")
 
 // ---------------------------------------------------------------------------------------------------------------------
 // the statements
@@ -511,11 +433,4 @@ const decodeRow = (row: Row): Stored => ({
 const text = (value: unknown): string => {
   if (typeof value !== "string") throw new TypeError("a column is no text")
   return value
-}
-
-/** PostgreSQL's driver gives a BIGINT as text. */
-const integer = (value: unknown): number => {
-  const number = typeof value === "string" || typeof value === "bigint" ? Number(value) : value
-  if (typeof number !== "number" || !Number.isSafeInteger(number)) throw new TypeError("a column is no whole number")
-  return number
 }

@@ -4,21 +4,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { assert, describe, it, layer, type Vitest } from "@effect/vitest"
-import {
-  Array as Arr,
-  Cause,
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  Layer,
-  Logger,
-  Queue,
-  Schedule,
-  Scope,
-  TestClock,
-  TestContext
-} from "effect"
+import { Array as Arr, Cause, Duration, Effect, Exit, Fiber, Layer, Logger, Queue, Scope, TestClock } from "effect"
 import { SessionStore } from "effect-middleware"
 import * as Sql from "effect-middleware/Session/Sql"
 import * as Fs from "node:fs"
@@ -27,6 +13,7 @@ import * as Path from "node:path"
 import { suite } from "../contracts/SessionStoreContract.js"
 import { describePostgres, describeSqlite } from "../utils/describeSql.js"
 import { Postgres, postgresClient, sqliteClient } from "../utils/sql.js"
+import { insist, statementsOf, timed, until, withTestClock } from "../utils/sqlStores.js"
 
 /** A store in tables of its own. */
 const storeOf = (options?: Sql.Options) =>
@@ -52,43 +39,12 @@ const entryOf = (entry: Partial<SessionStore.Entry> = {}): SessionStore.Entry =>
 const changes = { payload: "saved", touchedAt: start, expiresAt: start + minute }
 const grace = { now: start, until: start + minute }
 
-/** The statements of an effect, as they are sent, beside what it gives. */
-const statementsOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.suspend(() => {
-    const statements: Array<readonly [text: string, values: ReadonlyArray<unknown>]> = []
-    return effect.pipe(
-      Statement.withTransformer((statement) =>
-        Effect.sync(() => {
-          const [text, values] = statement.compile(true)
-          statements.push([text, values])
-          return statement
-        })
-      ),
-      Effect.map((value) => ({ value, statements }))
-    )
-  })
-
 const refused = (exit: Exit.Exit<unknown, SessionStore.SessionUnavailable>): string => {
   assert.isTrue(Exit.isFailure(exit))
   const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
   assert.instanceOf(error, SessionStore.SessionUnavailable)
   return `${error.operation}: ${error.cause instanceof Error ? error.cause.message : error.cause}`
 }
-
-/** How long it took in real milliseconds, whatever clock the test has. */
-const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.timed(effect), ([duration, value]) => [Duration.toMillis(duration), value] as const)
-
-/** In real time, until a server is there again. */
-const insist = <A, E>(effect: Effect.Effect<A, E>) =>
-  Effect.retry(effect, { schedule: Schedule.spaced("50 millis"), times: 200 })
-
-/** By a clock that the test sets, with the services that are there. */
-const withTestClock = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(
-    Effect.context<R>(),
-    (context) => effect.pipe(Effect.provide(context), Effect.provide(TestContext.TestContext))
-  )
 
 // a machine that is busy is no reason to give up where time is not what is tested
 const patient = { queryTimeout: "30 seconds", cleanup: false } as const
@@ -594,13 +550,6 @@ function common(it: Vitest.MethodsNonLive<SqlClient.SqlClient, true>, dialect: "
         )
     }).pipe(Effect.provide(logger), withTestClock)
   }
-
-  /** Until something is so, by asking the database again and again. */
-  const until = <A, E>(effect: Effect.Effect<A, E>, expected: A) =>
-    Effect.repeat(effect, { until: (value) => JSON.stringify(value) === JSON.stringify(expected), times: 10_000 })
-      .pipe(
-        Effect.map((value) => assert.deepStrictEqual(value, expected))
-      )
 
   it.effect("cleanup deletes what has expired, in batches, every five minutes", () =>
     cleaning("cleaned", { batch: 4 }, ({ batches, left }) =>
