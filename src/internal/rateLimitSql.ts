@@ -119,10 +119,11 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
     refund: { b: `CASE WHEN :since >= :a THEN ${atLeast0(":b - :cost")} ELSE :b END` }
   } as const
   const period = "CASE WHEN now >= :next THEN :next WHEN now >= :start THEN :start ELSE :last END"
+  const end = "CASE WHEN now >= :next THEN :after WHEN now >= :start THEN :next ELSE :start END"
   const window = "(now - now % :window)"
   const elapsed = atLeast0("now - :since")
   const forgotten = "now >= :c + :window"
-  const over = "(now >= :c + :window OR :c > now)"
+  const over = "now >= :c + :window"
   const time = "CAST(value ->> 0 AS BIGINT)"
   const spent = "CAST(value ->> 1 AS BIGINT)"
 
@@ -130,18 +131,21 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
     FixedWindow: {
       ...counted,
       settle: {
-        a: "CASE WHEN now >= :a + :window OR :a > now THEN now ELSE :a END",
+        a: "CASE WHEN now >= :a + :window OR :a > now OR :b = 0 THEN now ELSE :a END",
         b: "CASE WHEN now >= :a + :window THEN 0 ELSE :b END"
       }
     },
     Quota: {
       ...counted,
-      settle: { a: `${greatest}(:a, ${period})`, b: `CASE WHEN ${period} > :a THEN 0 ELSE :b END` }
+      settle: {
+        a: `CASE WHEN ${period} > :a OR :a > ${end} THEN ${period} ELSE :a END`,
+        b: `CASE WHEN ${period} > :a THEN 0 ELSE :b END`
+      }
     },
     SlidingWindowCounter: {
       cells: ["a", "b", "c"],
       settle: {
-        a: window,
+        a: `CASE WHEN ${window} = :a - :window THEN :a ELSE ${window} END`,
         b: `CASE WHEN ${window} > :a THEN 0 ELSE :b END`,
         c: `CASE WHEN ${window} <= :a THEN :c WHEN ${window} = :a + :window THEN :b ELSE 0 END`
       },
@@ -155,10 +159,12 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
     SlidingWindowLog: {
       cells: ["a", "log"],
       settle: {
-        // where a clock was set back, one that has lapsed may stand behind one that has not, and stays as long
-        log: `(SELECT ${gather("value")}
-          FROM (SELECT value, place, MAX(${time}) OVER (ORDER BY place) AS latest FROM ${entries(":log")}) AS entries
-          WHERE latest > now - :window AND :a <= now + :window)`
+        // what a clock that was set back has left in the future counts as of now
+        a: `${least}(:a, now)`,
+        log: `(SELECT ${gather(array("place", "spent"))}
+          FROM (SELECT ${least}(${time}, now) AS place, CAST(SUM(${spent}) AS BIGINT) AS spent FROM ${entries(":log")}
+            GROUP BY 1) AS entries
+          WHERE place > now - :window)`
       },
       fits: `(SELECT COALESCE(SUM(${spent}), 0) FROM ${entries(":log")}) + :cost <= :limit`,
       spend: {
@@ -167,16 +173,8 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
           ELSE ${push(":log", array("now", ":cost"))} END`
       },
       refund: {
-        log: `(SELECT ${
-          gather(
-            `CASE WHEN ${time} = :since AND earliest = :since THEN ${
-              array(time, atLeast0(`${spent} - :cost`))
-            } ELSE value END`
-          )
-        }
-          FROM (SELECT value, place, MIN(${time}) OVER (ORDER BY place DESC) AS earliest FROM ${
-          entries(":log")
-        }) AS entries)`
+        log: `(SELECT ${gather(`CASE WHEN ${time} = :since THEN ${array(time, `${spent} - :cost`)} ELSE value END`)}
+          FROM ${entries(":log")} WHERE ${time} <> :since OR ${spent} > :cost)`
       }
     },
     TokenBucket: {
@@ -188,10 +186,10 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
     },
     Gcra: {
       cells: ["a"],
-      settle: { a: `${least}(${greatest}(:a, now * 1000), now * 1000 + :tolerance)` },
-      fits: ":a - now * 1000 + :cost <= :tolerance",
-      spend: { a: ":a + :cost" },
-      refund: { a: `:a - ${atLeast0(`:cost - ${elapsed} * 1000`)}` }
+      settle: { a: `CASE WHEN :a <= now * 1000 THEN 0 ELSE ${least}(:a, now * 1000 + :tolerance) END` },
+      fits: `${atLeast0(":a - now * 1000")} + :cost <= :tolerance`,
+      spend: { a: `${greatest}(:a, now * 1000) + :cost` },
+      refund: { a: atLeast0(`:a - ${atLeast0(`:cost - ${elapsed} * 1000`)}`) }
     },
     BackOff: {
       cells: ["a", "b", "c"],
@@ -217,7 +215,7 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
       settle: {
         a: `${least}(:a, now + :duration)`,
         b: `CASE WHEN ${over} THEN 0 ELSE :b END`,
-        c: `CASE WHEN ${over} THEN now ELSE :c END`
+        c: `CASE WHEN ${over} OR :c <= now THEN :c ELSE now END`
       },
       fits: ":a <= now",
       spend: {
@@ -246,8 +244,8 @@ const parametersOf = (limit: Limit | Ban, cost: number, clock: number): Paramete
       return { limit: limit.limit, window, cost: Math.floor(whole(cost * window) / window) }
     }
     case "Quota": {
-      const { last, next, start } = periodsOf(limit, clock)
-      return { limit: limit.limit, cost, last, start, next }
+      const { after, last, next, start } = periodsOf(limit, clock)
+      return { limit: limit.limit, cost, last, start, next, after }
     }
     case "TokenBucket":
       return { full: limit.limit * limit.every, refill: limit.refill, cost: whole(cost * limit.every) }
@@ -266,11 +264,16 @@ const parametersOf = (limit: Limit | Ban, cost: number, clock: number): Paramete
 const periodsOf = (
   quota: Quota,
   now: number
-): { readonly last: number; readonly start: number; readonly next: number } => {
+): { readonly last: number; readonly start: number; readonly next: number; readonly after: number } => {
   const known = periods.get(quota)
   if (known !== undefined && now >= known.start && now < known.next) return known
   const period: Period = quota.periodOf(now)
-  const made = { last: quota.periodOf(period.start - 1).start, start: period.start, next: period.end }
+  const made = {
+    last: quota.periodOf(period.start - 1).start,
+    start: period.start,
+    next: period.end,
+    after: quota.periodOf(period.end).end
+  }
   periods.set(quota, made)
   return made
 }
@@ -377,7 +380,7 @@ ${words.from}${words.relaxed} LIMIT 1) AS cells LIMIT 1`
       const spent = ({ isBan, kind }: Part, cell: Cell) =>
         kind.spend[cell] === undefined
           ? `:${cell}`
-          : `CASE WHEN ${isBan ? "NOT fits" : "fits"} AND free THEN ${kind.spend[cell]} ELSE :${cell} END`
+          : `CASE WHEN ${isBan ? "NOT fits" : "fits AND :cost > 0"} AND free THEN ${kind.spend[cell]} ELSE :${cell} END`
       const lapse = of("lapse")
       // when it may go is moved now and then only: a row none of whose indexes change is written where it is
       const decision = (row?: string) =>
