@@ -48,6 +48,7 @@ import type {
   SlidingWindowLog,
   TokenBucket
 } from "./RateLimitStore.js"
+import * as Store from "./RateLimitStore.js"
 import { RateLimitStore, RateLimitUnavailable } from "./RateLimitStore.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -996,6 +997,14 @@ const makeLines = ({ queue = 100, wait }: Delay) => {
 /** There may be room, but others have come before. */
 const refusing = (decision: Decision): Decision =>
   decision.allowed ? { ...decision, allowed: false, retryAfter: 1 } : decision
+
+/**
+ * `RateLimitStore.layerStoreFallback`, where whoever configures a limiter looks for it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStoreFallback = Store.layerStoreFallback
 
 // ---------------------------------------------------------------------------------------------------------------------
 // limiters without a middleware
