@@ -6,7 +6,8 @@
  * 2. The time is that of PostgreSQL, or of this process with SQLite.
  * 3. It is no part of a transaction that the caller has begun: what is spent stays spent if that is rolled back.
  * 4. What takes longer than `queryTimeout` fails with `RateLimitUnavailable`. The statement is not cancelled, and no more than
- *    `maxPending` of them are under way at a time.
+ *    `maxPending` of them are under way at a time. After five failures in a row a store is not asked for a second, then for
+ *    two, ... up to thirty, and then by one request, until that is answered.
  * 5. Keys that have lapsed are deleted in the background, in batches.
  *
  * @since 0.1.0
@@ -18,9 +19,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as limits from "../internal/limits.js"
+import { remote } from "../internal/rateLimitRemoteStore.js"
 import { type At, emptySlots, readState, type Statement, statementsOf } from "../internal/rateLimitSql.js"
 import { bounded, checksOf, cleanUp, integer, orUnavailable } from "../internal/sqlStore.js"
-import { RateLimitStore, RateLimitUnavailable, type Service } from "../RateLimitStore.js"
+import { RateLimitStore, RateLimitUnavailable, type RemoteOptions, type Service } from "../RateLimitStore.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // options
@@ -42,7 +44,7 @@ export interface TableOptions {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends TableOptions {
+export interface Options extends TableOptions, RemoteOptions {
   /** How long an operation may take, with what it waits for a connection. Default: 100 milliseconds. */
   readonly queryTimeout?: Duration.DurationInput | undefined
   /**
@@ -137,6 +139,7 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
   const table = tableOf(options)
   const queryTimeout = checks.positive("queryTimeout", options.queryTimeout ?? Duration.millis(100))
   const maxPending = checks.natural("maxPending", options.maxPending ?? 1000)
+  const guard = remote(options.refuseLocally)
   const cleanup = options.cleanup === false ? {} : options.cleanup ?? {}
   const every = checks.positive("cleanup.every", cleanup.every ?? Duration.minutes(5))
   const batch = checks.natural("cleanup.batch", cleanup.batch ?? 1000)
@@ -183,10 +186,10 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
         run(now, statement).pipe(
           Effect.map(([row = {}]) => answer(row)),
           attempt(queryTimeout),
-          orUnavailable((cause) => new RateLimitUnavailable({ operation, cause }))
+          orUnavailable(unavailableTo(operation))
         )
 
-      const service: Service = {
+      return guard({
         consume: (bucket, { cost, now }) =>
           call("consume", now, (at) => statements.consume(bucket, cost, at), ({ state }) => {
             const { admitted, now, slots } = readState(state, bucket.limits)
@@ -201,11 +204,12 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
         refund: (bucket, { cost, now, since }) =>
           call("refund", now, (at) => statements.refund(bucket, cost, since, at), () => undefined),
         reset: (bucket) => call("reset", undefined, () => statements.reset(bucket), () => undefined)
-      }
-      return service
+      }, unavailableTo)
     })
   )
 }
+
+const unavailableTo = (operation: string) => (cause: unknown) => new RateLimitUnavailable({ operation, cause })
 
 interface Row {
   readonly [column: string]: unknown
