@@ -1,5 +1,6 @@
 /** A process that `rateLimits.ts` starts: it asks a store for one decision after another. It goes with the one that started it. */
-import { Effect, Exit, Layer, Logger, LogLevel } from "effect"
+import type { Layer } from "effect"
+import { Effect, Exit, Logger, LogLevel } from "effect"
 import { RateLimitStore, type Redis } from "effect-middleware"
 import * as Ioredis from "effect-middleware/Redis/Ioredis"
 import { monitorEventLoopDelay, performance } from "node:perf_hooks"
@@ -9,14 +10,16 @@ export type Engine =
   | { readonly name: "cluster"; readonly ports: ReadonlyArray<number> }
 
 export interface Run {
+  readonly engine: Engine
   readonly limiter: string
   readonly limits: RateLimitStore.Limits
   readonly keys: number
   /** From 1, evenly; the greater it is, the more the first keys are asked about. */
   readonly skew: number
-  /** How many ask at a time, and how many milliseconds each waits after an answer, and after one that admits. */
+  /** How many ask at a time, and how many milliseconds each waits after a refusal. */
   readonly fibers: number
   readonly pace: number
+  /** How many after an admission, as long as all is well: a fault is to be while some of the limit is left. */
   readonly admittedPace: number
   /** Milliseconds, of the run and of a decision. */
   readonly duration: number
@@ -38,10 +41,12 @@ export interface Result {
   /** Milliseconds, of one decision, and how late a timer of this process was at most. */
   readonly slowest: number
   readonly late: number
-  /** By the clock of the machine; 0 for never. */
+  /** By the clock of the machine: the first `RateLimitUnavailable`, 0 for none, the last decision, and the end. */
   readonly firstUnavailable: number
-  readonly lastUnavailable: number
+  readonly lastDecision: number
   readonly ended: number
+  /** Milliseconds, the longest without a decision. */
+  readonly gap: number
 }
 
 const redisOf = (engine: Engine): Layer.Layer<Redis.Redis> =>
@@ -64,7 +69,8 @@ const load = (run: Run) =>
       seen: 0,
       slowest: 0,
       firstUnavailable: 0,
-      lastUnavailable: 0
+      lastDecision: wall(),
+      gap: 0
     }
     const delays = monitorEventLoopDelay({ resolution: 5 })
     delays.enable()
@@ -77,18 +83,20 @@ const load = (run: Run) =>
       result.slowest = Math.max(result.slowest, performance.now() - began)
       if (Exit.isSuccess(exit)) {
         const { allowed, now } = exit.value
+        const at = wall()
+        result.gap = Math.max(result.gap, at - result.lastDecision)
+        result.lastDecision = at
         result.seen = Math.max(result.seen, now)
         if (allowed) {
           result.keys.push(key)
           result.times.push(now)
-          return run.admittedPace
+          return result.unavailable === 0 ? run.admittedPace : 0
         }
         result.refused++
         result.exhausted.add(key)
       } else if (exit.cause._tag === "Fail" && exit.cause.error instanceof RateLimitStore.RateLimitUnavailable) {
         result.unavailable++
         result.firstUnavailable ||= wall()
-        result.lastUnavailable = wall()
       } else result.others.add(`${exit.cause}`)
       return run.pace
     })
@@ -109,22 +117,13 @@ const load = (run: Run) =>
       ended: wall()
     } satisfies Result
   }).pipe(
-    Effect.provide(RateLimitStore.layerRedis({ timeout: run.timeout }))
+    Effect.provide(RateLimitStore.layerRedis({ timeout: run.timeout })),
+    Effect.provide(redisOf(run.engine)),
+    Logger.withMinimumLogLevel(LogLevel.None)
   )
 
-const main = Effect.gen(function*() {
-  const runtime = yield* Effect.runtime<Redis.Redis>()
-  process.on("message", (run: Run) =>
-    void Effect.runPromise(Effect.provide(load(run), runtime)).then((result) => process.send?.(result)))
-  process.send?.("ready")
-  return yield* Effect.never
-})
-
-const [, , engine] = process.argv
-if (process.send !== undefined && engine !== undefined) {
+if (process.send !== undefined) {
   process.once("disconnect", () => process.exit())
-  Effect.runFork(main.pipe(
-    Effect.provide(redisOf(JSON.parse(engine))),
-    Logger.withMinimumLogLevel(LogLevel.None)
-  ))
+  process.on("message", (run: Run) => void Effect.runPromise(load(run)).then((result) => process.send?.(result)))
+  process.send("ready")
 }
