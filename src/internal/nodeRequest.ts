@@ -1,5 +1,5 @@
 /** What Node's request has beside platform's. On another server all of it is missing. */
-import { nodeResponse } from "./nodeResponse.js"
+import { isHandshake, nodeResponse } from "./nodeResponse.js"
 
 interface Request {
   readonly source: unknown
@@ -40,10 +40,6 @@ export const nodeRequest = ({ source }: Request): NodeRequest | undefined =>
   typeof source === "object" && source !== null && "readableDidRead" in source && "httpVersionMajor" in source
     ? source as NodeRequest
     : undefined
-
-/** Whether it asks for another protocol: then no body is read in this one, and platform's response is not to be asked for. */
-export const isHandshake = (request: Request): boolean =>
-  "response" in request && typeof request.response === "function"
 
 /** How long, and how much, is read of what a client goes on to send to whom has been answered. */
 export const leaving = { millis: 5000, bytes: 64 * 1024 * 1024 }

@@ -37,6 +37,10 @@ interface Request {
   readonly source: unknown
 }
 
+/** Whether it asks for another protocol: then no body is read in this one, and platform's response is not to be asked for. */
+export const isHandshake = (request: Request): boolean =>
+  "response" in request && typeof request.response === "function"
+
 /** Platform makes the response of an upgrade when it is first asked for, which is where the response is sent. */
 export const nodeResponse = (request: Request): NodeResponse | undefined => {
   const response: unknown = "response" in request ? request.response : undefined
@@ -49,7 +53,7 @@ export const nodeResponse = (request: Request): NodeResponse | undefined => {
  * ends the process: one that a client has reset while it was waiting would.
  */
 export const hearErrors = (request: Request): void => {
-  if (!("response" in request) || typeof request.response !== "function") return
+  if (!isHandshake(request)) return
   const { socket } = request.source as { readonly socket: Connection }
   if (!socket.listeners("error").includes(ignore)) socket.on("error", ignore)
 }
@@ -60,15 +64,12 @@ const ignore = () => {}
 /** Platform ends the response that it makes after an upgrade at once: nothing is sent by it. */
 export const isUpgraded = (request: Request): boolean => {
   const node = nodeResponse(request)
-  return node?.writableEnded === true && !node.destroyed && "response" in request &&
-    typeof request.response === "function"
+  return node?.writableEnded === true && !node.destroyed && isHandshake(request)
 }
 
 /** Whether the answer is on its way, of which the response of an upgrade must not be asked: that would make it. */
 export const hasBegun = (request: Request): boolean =>
-  "response" in request && (typeof request.response === "function"
-    ? isOpened(request)
-    : nodeResponse(request)?.headersSent === true)
+  isHandshake(request) ? isOpened(request) : nodeResponse(request)?.headersSent === true
 
 /** A stream of Node, as a body. */
 interface Readable {
@@ -167,8 +168,7 @@ export const whenDone = (request: Request, node: NodeResponse, f: (lost: boolean
 
 /** The same; at once where there is no response to be heard of, as behind an upgrade, whose response must not be asked. */
 export const whenSent = (request: Request, f: () => void): void => {
-  const isUpgrade = "response" in request && typeof request.response === "function"
-  const node = isUpgrade ? undefined : nodeResponse(request)
+  const node = isHandshake(request) ? undefined : nodeResponse(request)
   if (node === undefined) f()
   else whenDone(request, node, f)
 }
