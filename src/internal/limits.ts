@@ -17,8 +17,9 @@
  * | BackOff              | until when nobody may try     | failures in a row         | the last of them   |
  * | Ban                  | until when it lasts           | refusals                  | the first of them  |
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import { createHash } from "node:crypto"
-import type { Ban, Bucket, Decision, Limit, Limits, Standing } from "../RateLimitStore.js"
+import type { Ban, Bucket, Decision, Limit, Limits, Quota, Standing } from "../RateLimitStore.js"
 
 export interface Slots {
   cells: Float64Array
@@ -309,6 +310,30 @@ const ban = ({ duration, limit, window }: Of<"Ban">): Step => ({
 // all of a key
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** The limits, and the ban where there is one: the order of a row. */
+export const everyOf = ({ all, ban }: Limits): NonEmptyReadonlyArray<Limit | Ban> =>
+  ban === undefined ? all : [...all, ban]
+
+/** The period that a time is in, and those beside it: the clock of an engine may be in one of them already, or still. */
+export interface Periods {
+  readonly last: number
+  readonly start: number
+  readonly next: number
+  readonly after: number
+}
+
+const periods = new WeakMap<Quota, Periods>()
+
+/** Asked of the calendar once in a period, which takes longer than a decision. */
+export const periodsOf = (quota: Quota, now: number): Periods => {
+  const known = periods.get(quota)
+  if (known !== undefined && now >= known.start && now < known.next) return known
+  const { end, start } = quota.periodOf(now)
+  const made = { last: quota.periodOf(start - 1).start, start, next: end, after: quota.periodOf(end).end }
+  periods.set(quota, made)
+  return made
+}
+
 /** What a store needs to know of limits. */
 export interface Compiled {
   /** The limits, and the ban where there is one: in this order, each with its place in a row. */
@@ -326,7 +351,7 @@ export const compile = (limits: Limits): Compiled => {
   const known = compiled.get(limits)
   if (known !== undefined) return known
   const { all, ban } = limits
-  const every = ban === undefined ? all : [...all, ban]
+  const every = everyOf(limits)
   const made: Compiled = {
     steps: all.map(stepOf),
     ban: ban && stepOf(ban),

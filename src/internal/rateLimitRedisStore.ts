@@ -121,8 +121,8 @@ const argumentsOf = (limit: Limit | Ban, now: number): ReadonlyArray<number> => 
     case "SlidingWindowLog":
       return [limit.limit, limit.window]
     case "Quota": {
-      const { end, start } = limit.periodOf(now)
-      return [limit.limit, limit.periodOf(start - 1).start, start, end, limit.periodOf(end).end]
+      const { after, last, next, start } = limits.periodsOf(limit, now)
+      return [limit.limit, last, start, next, after]
     }
     case "TokenBucket":
       return [limit.limit, limit.every, limit.refill]
@@ -320,6 +320,12 @@ export const fromRedis = (
   prefix: string,
   unavailable: (operation: string) => (cause: unknown) => RateLimitUnavailable
 ): Service => {
+  /** Of the state, and of each log. */
+  const keysOf = (bucket: Bucket): NonEmptyReadonlyArray<string> => {
+    const { logs } = planOf(bucket.limits)
+    const key = `${prefix}{${limits.nameOf(bucket)}}`
+    return logs.length === 0 ? [key] : [key, ...logs.map((i) => `${key}:${i}`)]
+  }
   const run = <A>(
     operation: "consume" | "peek" | "refund",
     bucket: Bucket,
@@ -327,10 +333,7 @@ export const fromRedis = (
     decode: (reply: unknown) => A
   ): Effect.Effect<A, RateLimitUnavailable> => {
     const plan = planOf(bucket.limits)
-    const key = `${prefix}{${limits.nameOf(bucket)}}`
-    const keys: NonEmptyReadonlyArray<string> = plan.keys.length === 0
-      ? [key]
-      : [key, ...plan.keys.map((i) => `${key}:${i}`)]
+    const keys = keysOf(bucket)
     const ask = (numbers: ReadonlyArray<string>) =>
       Effect.matchEffect(
         redis.eval(plan.script, keys, [operation, `${cost}`, `${since ?? ""}`, `${now ?? ""}`, ...numbers]),
@@ -359,11 +362,8 @@ export const fromRedis = (
     peek: decide("peek"),
     refund: (bucket, options) => run("refund", bucket, options, () => undefined),
     reset: (bucket) => {
-      const { keys } = planOf(bucket.limits)
-      const key = `${prefix}{${limits.nameOf(bucket)}}`
-      return Effect.asVoid(
-        Effect.mapError(redis.send(key, ["DEL", key, ...keys.map((i) => `${key}:${i}`)]), unavailable("reset"))
-      )
+      const keys = keysOf(bucket)
+      return Effect.asVoid(Effect.mapError(redis.send(keys[0], ["DEL", ...keys]), unavailable("reset")))
     }
   }
 }
@@ -371,7 +371,7 @@ export const fromRedis = (
 interface Plan {
   readonly all: NonEmptyReadonlyArray<Limit | Ban>
   /** The places of logs, whose lists have keys of their own. */
-  readonly keys: ReadonlyArray<number>
+  readonly logs: ReadonlyArray<number>
   readonly script: Redis.Script
   /** What the script is told of the limits, where that is always the same. */
   readonly numbers: ReadonlyArray<string> | undefined
@@ -385,13 +385,13 @@ const plans = new WeakMap<Limits, Plan>()
 const planOf = (of: Limits): Plan => {
   const made = plans.get(of)
   if (made !== undefined) return made
-  const all: Plan["all"] = of.ban === undefined ? of.all : [...of.all, of.ban]
+  const all = limits.everyOf(of)
   const kindsOf = all.map(({ _tag }) => _tag).join()
   const script = scripts.get(kindsOf) ?? scriptOf(all)
   scripts.set(kindsOf, script)
   const plan: Plan = {
     all,
-    keys: all.flatMap(({ _tag }, i) => _tag === "SlidingWindowLog" ? [i] : []),
+    logs: all.flatMap(({ _tag }, i) => _tag === "SlidingWindowLog" ? [i] : []),
     script,
     numbers: all.some(({ _tag }) => _tag === "Quota") ? undefined : numbersOf(all, 0)
   }
@@ -405,7 +405,7 @@ const decisionOf = ({ limits: of }: Bucket, cost: number, reply: unknown): Decis
   const [allowed, now, ...rest] = reply as ReadonlyArray<unknown>
   const cells = Float64Array.from(rest.slice(0, compiled.stride), toNumber)
   const found = new Map<number, Array<number>>()
-  planOf(of).keys.forEach((place, i) => {
+  planOf(of).logs.forEach((place, i) => {
     const log = rest[compiled.stride + i]
     if (!Array.isArray(log)) throw malformed()
     if (log.length > 0) found.set(place * limits.width, log.map(toNumber))

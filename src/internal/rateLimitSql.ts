@@ -9,7 +9,7 @@
  * has lapsed leaves them, and as the decision does. Without the `LIMIT` of each, a planner would put the layers into one
  * another, and work out again and again what one has.
  */
-import type { Ban, Bucket, Limit, Limits, Period, Quota } from "../RateLimitStore.js"
+import type { Ban, Bucket, Limit, Limits } from "../RateLimitStore.js"
 import * as limits from "./limits.js"
 import { integer } from "./sqlStore.js"
 
@@ -243,7 +243,7 @@ const parametersOf = (limit: Limit | Ban, cost: number, clock: number): Paramete
       return { limit: limit.limit, window, cost: Math.floor(whole(cost * window) / window) }
     }
     case "Quota": {
-      const { after, last, next, start } = periodsOf(limit, clock)
+      const { after, last, next, start } = limits.periodsOf(limit, clock)
       return { limit: limit.limit, cost, last, start, next, after }
     }
     case "TokenBucket":
@@ -258,25 +258,6 @@ const parametersOf = (limit: Limit | Ban, cost: number, clock: number): Paramete
       return { limit: limit.limit, window: limit.window, duration: limit.duration }
   }
 }
-
-/** The period that a time is in, and those beside it: the clock of a database may be in one of them already, or still. */
-const periodsOf = (
-  quota: Quota,
-  now: number
-): { readonly last: number; readonly start: number; readonly next: number; readonly after: number } => {
-  const known = periods.get(quota)
-  if (known !== undefined && now >= known.start && now < known.next) return known
-  const period: Period = quota.periodOf(now)
-  const made = {
-    last: quota.periodOf(period.start - 1).start,
-    start: period.start,
-    next: period.end,
-    after: quota.periodOf(period.end).end
-  }
-  periods.set(quota, made)
-  return made
-}
-const periods = new WeakMap<Quota, ReturnType<typeof periodsOf>>()
 
 /** After how long without a decision a key is as good as new, in milliseconds: at most. */
 const lapseOf = (limit: Limit | Ban): number => {
@@ -305,13 +286,13 @@ export const statementsOf = (dialect: Dialect, table: string): Statements => {
   const made = new Map<string, { readonly text: string; readonly names: ReadonlyArray<string> }>()
   const statement = (
     name: string,
-    { all, ban }: Limits,
+    of: Limits,
     shared: Parameters,
     cost: number,
     clock: number,
     make: (parts: ReadonlyArray<Part>, of: (name: string) => string) => string
   ): Statement => {
-    const every = ban === undefined ? all : [...all, ban]
+    const every = limits.everyOf(of)
     const parameters: Record<string, Value> = { ...shared }
     every.forEach((limit, i) => {
       for (const [name, value] of Object.entries(parametersOf(limit, cost, clock))) parameters[`${name}${i}`] = value
@@ -369,8 +350,7 @@ ${words.from}${words.relaxed} LIMIT 1) AS cells LIMIT 1`
     )
 
   const consume: Statements["consume"] = (bucket, cost, { clock, now }) => {
-    const { all, ban } = bucket.limits
-    const every = ban === undefined ? all : [...all, ban]
+    const every = limits.everyOf(bucket.limits)
     const shared = { key: limits.nameOf(bucket), given: now, lapse: whole(Math.max(...every.map(lapseOf))) }
     return statement("consume", bucket.limits, shared, cost, clock, (parts, of) => {
       const [fits, free] = [false, true].map((isBan) =>
@@ -462,8 +442,8 @@ export interface State {
 }
 
 /** What a row says to limits of its shape. */
-export const readState = (text: unknown, { all, ban }: Limits): State => {
-  const every = ban === undefined ? all : [...all, ban]
+export const readState = (text: unknown, of: Limits): State => {
+  const every = limits.everyOf(of)
   const [now, admitted, ...states] = arrayOf(typeof text === "string" ? JSON.parse(text) : text, every.length + 2)
   const slots = emptySlots(every.length * limits.width)
   every.forEach(({ _tag }, i) => {
