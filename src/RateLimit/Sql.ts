@@ -140,9 +140,7 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
   const queryTimeout = checks.positive("queryTimeout", options.queryTimeout ?? Duration.millis(100))
   const maxPending = checks.natural("maxPending", options.maxPending ?? 1000)
   const guard = remote(options.refuseLocally)
-  const cleanup = options.cleanup === false ? {} : options.cleanup ?? {}
-  const every = checks.positive("cleanup.every", cleanup.every ?? Duration.minutes(5))
-  const batch = checks.natural("cleanup.batch", cleanup.batch ?? 1000)
+  const cleanup = checks.cleanup(options.cleanup)
 
   return Layer.scoped(
     RateLimitStore,
@@ -164,15 +162,14 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
           return sql.unsafe<Row>(text, values)
         })
 
-      if (options.cleanup !== false) {
+      if (cleanup !== undefined) {
         yield* cleanUp({
+          ...cleanup,
           attempt,
           deleteExpired: Effect.map(
-            run(undefined, (at) => statements.deleteExpired(batch, at)),
+            run(undefined, (at) => statements.deleteExpired(cleanup.batch, at)),
             ({ length }) => length
           ),
-          batch,
-          every,
           failed: "RateLimit/Sql: keys that have lapsed were not deleted"
         })
       }

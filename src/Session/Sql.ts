@@ -72,10 +72,10 @@ export interface Cleanup {
   readonly batch?: number | undefined
 }
 
-const { dialect: dialectOf, natural, positive, table: tableOf } = checksOf("Session/Sql")
+const checks = checksOf("Session/Sql")
 
 const tables = ({ table = "http_sessions" }: TableOptions) => {
-  const sessions = tableOf(table, "http_sessions")
+  const sessions = checks.table(table, "http_sessions")
   return { sessions, epochs: `${sessions}_epochs` }
 }
 
@@ -103,7 +103,7 @@ const tables = ({ table = "http_sessions" }: TableOptions) => {
 export const migration = (options: TableOptions = {}): Effect.Effect<void, SqlError, SqlClient.SqlClient> => {
   const { epochs, sessions } = tables(options)
   return Effect.flatMap(SqlClient.SqlClient, (sql) => {
-    const pg = dialectOf(sql) === "pg"
+    const pg = checks.dialect(sql) === "pg"
     // an identifier has no language, and an index in the order of a language breaks when that order changes
     const identifier = pg ? `TEXT COLLATE "C"` : "TEXT"
     const statements = [
@@ -162,17 +162,15 @@ export const migration = (options: TableOptions = {}): Effect.Effect<void, SqlEr
  */
 export const layerStore = (options: Options = {}): Layer.Layer<SessionStore, never, SqlClient.SqlClient> => {
   const names = tables(options)
-  const queryTimeout = positive("queryTimeout", options.queryTimeout ?? Duration.millis(250))
-  const maxPending = natural("maxPending", options.maxPending ?? 1000)
-  const { batch = 1000, every = Duration.minutes(5) } = options.cleanup === false ? {} : options.cleanup ?? {}
-  const pause = positive("cleanup.every", every)
-  natural("cleanup.batch", batch)
+  const queryTimeout = checks.positive("queryTimeout", options.queryTimeout ?? Duration.millis(250))
+  const maxPending = checks.natural("maxPending", options.maxPending ?? 1000)
+  const cleanup = checks.cleanup(options.cleanup)
 
   return Layer.scoped(
     SessionStore,
     Effect.gen(function*() {
       const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-      const dialect = dialectOf(sql)
+      const dialect = checks.dialect(sql)
       // it is waited for synchronously, so nothing else would end that
       if (dialect === "sqlite") {
         yield* Effect.orDie(sql.unsafe(`PRAGMA busy_timeout = ${Math.ceil(Duration.toMillis(queryTimeout))}`))
@@ -180,12 +178,11 @@ export const layerStore = (options: Options = {}): Layer.Layer<SessionStore, nev
       const attempt = bounded(maxPending, SqlClient.TransactionConnection)
       const statements = makeStatements(sql, dialect, names)
 
-      if (options.cleanup !== false) {
+      if (cleanup !== undefined) {
         yield* cleanUp({
+          ...cleanup,
           attempt,
-          deleteExpired: statements.deleteExpired(batch),
-          batch,
-          every: pause,
+          deleteExpired: statements.deleteExpired(cleanup.batch),
           failed: "Session/Sql: expired sessions were not deleted"
         })
       }

@@ -8,43 +8,60 @@ import type * as Scope from "effect/Scope"
 // --- options ---------------------------------------------------------------------------------------------------------
 
 /** Of the module that is named in what they throw. */
-export const checksOf = (module: string) => ({
-  table: (table: string, example: string): string => {
-    // PostgreSQL cuts names at 63 bytes, and two that are then alike would be one
-    if (!/^[a-z_][a-z0-9_]{0,39}$/i.test(table)) {
-      throw new TypeError(
-        `${module}: table is ${JSON.stringify(table)}: write letters, digits and "_", 40 at most, such as "${example}"`
-      )
-    }
-    return table
-  },
-  positive: (option: string, input: Duration.DurationInput): Duration.Duration => {
+export const checksOf = (module: string) => {
+  const positive = (option: string, input: Duration.DurationInput): Duration.Duration => {
     const duration = Duration.decode(input)
     if (!Duration.isFinite(duration) || Duration.toMillis(duration) <= 0) {
       throw new RangeError(`${module}: ${option} is ${Duration.format(duration)}: write how long, such as "250 millis"`)
     }
     return duration
-  },
-  natural: (option: string, value: number): number => {
+  }
+  const natural = (option: string, value: number): number => {
     if (!Number.isSafeInteger(value) || value < 1) {
       throw new RangeError(`${module}: ${option} is ${value}: write a whole number from 1`)
     }
     return value
-  },
-  /** The dialects that differ in a word here and there. */
-  dialect: (client: Dialects): "pg" | "sqlite" => {
-    const unsupported = (dialect: string) => (): never => {
-      throw new TypeError(`${module}: the SqlClient is one for ${dialect}: provide one for PostgreSQL or SQLite`)
-    }
-    return client.onDialect({
-      pg: () => "pg" as const,
-      sqlite: () => "sqlite" as const,
-      mysql: unsupported("MySQL"),
-      mssql: unsupported("Microsoft SQL Server"),
-      clickhouse: unsupported("ClickHouse")
-    })
   }
-})
+  return {
+    positive,
+    natural,
+    /** Nothing where something else cleans up. */
+    cleanup: (options: Cleanup | false = {}) =>
+      options === false ? undefined : {
+        every: positive("cleanup.every", options.every ?? Duration.minutes(5)),
+        batch: natural("cleanup.batch", options.batch ?? 1000)
+      },
+    table: (table: string, example: string): string => {
+      // PostgreSQL cuts names at 63 bytes, and two that are then alike would be one
+      if (!/^[a-z_][a-z0-9_]{0,39}$/i.test(table)) {
+        throw new TypeError(
+          `${module}: table is ${
+            JSON.stringify(table)
+          }: write letters, digits and "_", 40 at most, such as "${example}"`
+        )
+      }
+      return table
+    },
+    /** The dialects that differ in a word here and there. */
+    dialect: (client: Dialects): "pg" | "sqlite" => {
+      const unsupported = (dialect: string) => (): never => {
+        throw new TypeError(`${module}: the SqlClient is one for ${dialect}: provide one for PostgreSQL or SQLite`)
+      }
+      return client.onDialect({
+        pg: () => "pg" as const,
+        sqlite: () => "sqlite" as const,
+        mysql: unsupported("MySQL"),
+        mssql: unsupported("Microsoft SQL Server"),
+        clickhouse: unsupported("ClickHouse")
+      })
+    }
+  }
+}
+
+interface Cleanup {
+  readonly every?: Duration.DurationInput | undefined
+  readonly batch?: number | undefined
+}
 
 interface Dialects {
   readonly onDialect: <A, B, C, D, E>(options: {
