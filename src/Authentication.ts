@@ -39,6 +39,7 @@ import { readCookie } from "./internal/cookie.js"
 import * as Credentials from "./internal/credentials.js"
 import { countFields, isToken } from "./internal/fields.js"
 import { fromPhases } from "./internal/kernel.js"
+import { lift } from "./internal/lift.js"
 import { compileExemption } from "./internal/pathPattern.js"
 import { expireAt, tell } from "./internal/principals.js"
 import { isHandle } from "./internal/session.js"
@@ -1176,9 +1177,6 @@ const personal = (
   if (principal !== undefined) draft.cacheControl("private")
   draft.vary(...fields)
 }
-
-const lift = <A, E, R>(value: A | Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.isEffect(value) ? value : Effect.succeed(value)
 
 /** One whose time is up is not good, whatever a backend or its cache may say. */
 const principalOf = <User>(exchange: AnyExchange, result: Result<User>): Result<User> => {

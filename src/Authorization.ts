@@ -17,6 +17,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Principal } from "./Authentication.js"
+import { lift } from "./internal/lift.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -264,10 +265,7 @@ const joined = <User, E, R>(
         for (let at = from; at < rules.length; at++) {
           const decided = rules[at]!.decide(principal)
           if (Effect.isEffect(decided)) {
-            return Effect.flatMap(decided, (part) => {
-              const next = take(part) ?? ask(at + 1)
-              return Effect.isEffect(next) ? next : Effect.succeed(next)
-            })
+            return Effect.flatMap(decided, (part) => lift(take(part) ?? ask(at + 1)))
           }
           const decision = take(decided)
           if (decision !== undefined) return decision

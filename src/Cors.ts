@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { isToken, splitList } from "./internal/fields.js"
+import { lift } from "./internal/lift.js"
 import { compileOrigins, type Failure, isOrigin, isSameHost, type Requirement } from "./internal/origin.js"
 import { compileExemption, compileGuard } from "./internal/pathPattern.js"
 import * as Middleware from "./Middleware.js"
@@ -348,10 +349,7 @@ const judge = <Q>(
   for (let i = from; i < tests.length; i++) {
     const verdict = tests[i]!(origin, request)
     if (Effect.isEffect(verdict)) {
-      return Effect.flatMap(verdict, (allowed) => {
-        const rest = allowed === true && judge(tests, origin, request, i + 1)
-        return Effect.isEffect(rest) ? rest : Effect.succeed(rest)
-      })
+      return Effect.flatMap(verdict, (allowed) => lift(allowed === true && judge(tests, origin, request, i + 1)))
     }
     if (verdict !== true) return false
   }

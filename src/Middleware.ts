@@ -38,6 +38,7 @@ import {
   waiting,
   wrapping
 } from "./internal/kernel.js"
+import { lift } from "./internal/lift.js"
 import { compileExemption, compileGuard } from "./internal/pathPattern.js"
 import type { Make } from "./internal/stackMake.js"
 import type { ResponseDraft } from "./ResponseDraft.js"
@@ -909,10 +910,7 @@ export const firstOf = <
     : {
       name,
       responds,
-      requestEffect: (exchange) => {
-        const outcome = run(exchange as ExchangeImpl)
-        return Effect.isEffect(outcome) ? outcome : Effect.succeed(outcome)
-      }
+      requestEffect: (exchange) => lift(run(exchange as ExchangeImpl))
     }
   return fromPhases(name, [phase])
 }
@@ -942,10 +940,10 @@ const attempt = (
     const ended = exchange.takeEnded()
     if (ended === undefined) {
       if (at === phases.length) return Pass
-      return Effect.flatMap(Effect.provide(waiting(exchange, phases, at), exchange.context), (given) => {
-        const rest = go(settle(exchange, phases, at, given))
-        return Effect.isEffect(rest) ? rest : Effect.succeed(rest)
-      })
+      return Effect.flatMap(
+        Effect.provide(waiting(exchange, phases, at), exchange.context),
+        (given) => lift(go(settle(exchange, phases, at, given)))
+      )
     }
     undo()
     if (ended._tag === "Die") throw ended.defect

@@ -24,11 +24,12 @@ import * as Metric from "effect/Metric"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { createHash } from "node:crypto"
 import { serializeList, serializeString } from "structured-headers"
 import type { Principal } from "./Authentication.js"
 import { Client } from "./Forwarded.js"
 import { networkOf } from "./internal/address.js"
+import { digest } from "./internal/digest.js"
+import { lift } from "./internal/lift.js"
 import { compileExemption } from "./internal/pathPattern.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
@@ -537,14 +538,7 @@ type Text<E = unknown, R = unknown> = string | undefined | Effect.Effect<string 
 type AnyExchange = Middleware.Exchange<unknown>
 
 const chain = (text: Text, f: (text: string | undefined) => Text): Text =>
-  Effect.isEffect(text)
-    ? Effect.flatMap(text, (text) => {
-      const next = f(text)
-      return Effect.isEffect(next) ? next : Effect.succeed(next)
-    })
-    : f(text)
-
-const digest = (text: string): string => createHash("sha256").update(text, "utf16le").digest("base64url")
+  Effect.isEffect(text) ? Effect.flatMap(text, (text) => lift(f(text))) : f(text)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // refusals
@@ -600,16 +594,16 @@ export type Headers = "standard" | "draft-6" | "legacy"
 type Worder = (limits: Limits, decision: Decision) => Fields
 
 const worderOf = (headers: Headers | ReadonlyArray<Headers> | false): Worder => {
-  const worders = (headers === false ? [] : typeof headers === "string" ? [headers] : headers).map((name) => {
-    const worder: Worder | undefined = worders_[name]
+  const chosen = (headers === false ? [] : typeof headers === "string" ? [headers] : headers).map((name) => {
+    const worder: Worder | undefined = worders[name]
     if (worder === undefined) {
       throw new TypeError(`RateLimit: headers is "${String(name)}": write "standard", "draft-6", "legacy" or false`)
     }
     return worder
   })
-  const [first = () => ({}), ...rest] = worders
+  const [first = () => ({}), ...rest] = chosen
   if (rest.length === 0) return first
-  return (limits, decision) => Object.assign({}, ...worders.map((worder) => worder(limits, decision)))
+  return (limits, decision) => Object.assign({}, ...chosen.map((worder) => worder(limits, decision)))
 }
 
 const seconds = (ms: number): number => Math.ceil(ms / 1000)
@@ -638,7 +632,7 @@ const nearest = ({ all }: Limits, { limits }: Decision): number =>
     0
   )
 
-const worders_: { readonly [name in Headers]: Worder } = {
+const worders: { readonly [name in Headers]: Worder } = {
   standard: (limits, decision) => {
     const { names, policy } = policyOf(limits)
     const standings = decision.limits.map(({ remaining, resetAfter }, i) =>
@@ -887,9 +881,6 @@ const giveBack = (store: Service, { bucket, cost, decision }: Spent): Effect.Eff
     (cause) => Effect.logWarning(`${bucket.limiter}: what a request has cost was not given back`, cause)
   )
 
-const lift = <A, E, R>(value: A | Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.isEffect(value) ? value : Effect.succeed(value)
-
 const isUnavailable = (error: unknown): error is RateLimitUnavailable => error instanceof RateLimitUnavailable
 
 const isPreflight = ({ headers, method }: HttpServerRequest.HttpServerRequest): boolean =>
@@ -913,9 +904,12 @@ const chooserOf = <E, R>(
     | ((exchange: Middleware.Exchange<R>) => Limits | Effect.Effect<Limits, E, R>)
 ): (exchange: Middleware.Exchange<R>) => Limits | Effect.Effect<Limits, E, R> => {
   if (typeof given === "function") return given
-  const made = "all" in given ? given : limits(given)
+  const made = limitsFrom(given)
   return () => made
 }
+
+const limitsFrom = (given: Limit | NonEmptyReadonlyArray<Limit> | Limits): Limits =>
+  "all" in given ? given : limits(given)
 
 const coster = (
   cost: number | ((request: HttpServerRequest.HttpServerRequest) => number)
@@ -1065,7 +1059,7 @@ export interface Admitted extends Spent {}
  * @category constructors
  */
 export const limiter = ({ name, limits: given }: LimiterOptions): Limiter => {
-  const made = "all" in given ? given : limits(given)
+  const made = limitsFrom(given)
   const refusalOf = makeRefusals(() => ({}))
   const bucketOf = (key: string): Bucket => ({ limiter: name, key, limits: made })
   return {

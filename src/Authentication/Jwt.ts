@@ -34,6 +34,7 @@ import * as Authentication from "../Authentication.js"
 import * as Entropy from "../Entropy.js"
 import * as Jwk from "../internal/jwk.js"
 import * as Token from "../internal/jwt.js"
+import { lift } from "../internal/lift.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // keys
@@ -723,10 +724,7 @@ export const backend = <A, I, User, E = never, R = never, K = never>(
     }
     const verification = verify(token, exchange.clock.unsafeCurrentTimeMillis())
     return Effect.isEffect(verification)
-      ? Effect.flatMap(verification, (verification) => {
-        const answered = answer(verification)
-        return Effect.isEffect(answered) ? answered : Effect.succeed(answered)
-      })
+      ? Effect.flatMap(verification, (verification) => lift(answer(verification)))
       : answer(verification)
   })
 }

@@ -20,6 +20,7 @@ import type { Outcome, Touch } from "../SessionStore.js"
 import { SessionStore, SessionUnavailable } from "../SessionStore.js"
 import type { CookieVariant } from "./cookie.js"
 import { cookieLimit, mostChunks, readChunks, readCookie, splitChunks } from "./cookie.js"
+import { lift } from "./lift.js"
 import { SessionConflict, SessionSent, SessionTooLarge, type WriteError } from "./sessionErrors.js"
 import type { Content, Lifetimes, Portable } from "./sessionPayload.js"
 import { expiryOf, parse, parsePortable, print, printPortable } from "./sessionPayload.js"
@@ -504,9 +505,6 @@ const call = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.
 /** What is being written is not left half done by a client that leaves. */
 const whole = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.flatMap(Effect.forkDaemon(call(effect)), Fiber.join)
-
-const lift = <A, E>(value: A | Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.isEffect(value) ? value : Effect.succeed(value)
 
 // --- in a cookie -----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Redis from "../Redis.js"
 import type { Outcome, Stored } from "../SessionStore.js"
-import { digest } from "./sessionKeys.js"
+import { digest } from "./digest.js"
 import type { Member, Records, Removed } from "./sessionRecordsStore.js"
 
 // A record is a hash: p(ayload), o(wner), c(reatedAt), t(ouchedAt), e(xpiresAt), l(imit, endsAt), v(ersion), b(y which it is

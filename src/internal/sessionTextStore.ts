@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
 import * as Schema from "effect/Schema"
 import type { Outcome } from "../SessionStore.js"
-import { digest } from "./sessionKeys.js"
+import { digest } from "./digest.js"
 import type { Records, Removed } from "./sessionRecordsStore.js"
 import * as rules from "./sessionRules.js"
 
