@@ -1,9 +1,9 @@
 import * as ChildProcess from "node:child_process"
 import * as Path from "node:path"
 import { promisify } from "node:util"
+import type { Measured } from "../besideMap.js"
 import { table } from "../servers/report.js"
 import { median, type Spread, spread } from "../statistics.js"
-import type { Measured } from "./measure.js"
 
 export interface Plan {
   readonly rounds: number

@@ -1,10 +1,10 @@
 import * as ChildProcess from "node:child_process"
 import * as Path from "node:path"
 import { promisify } from "node:util"
+import type { Measured } from "../besideMap.js"
 import { isInstalled, start } from "../servers/redis.js"
 import { table } from "../servers/report.js"
 import { median, type Spread, spread } from "../statistics.js"
-import type { Measured } from "./memory.js"
 import { concurrency, measure, type Throughput } from "./redis.js"
 
 export interface Plan {
