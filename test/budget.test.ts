@@ -4,7 +4,7 @@
  */
 import { HttpApiError, HttpRouter, HttpServerResponse } from "@effect/platform"
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Data, Effect, Tracer } from "effect"
+import { Data, Effect, type Layer, Tracer } from "effect"
 import {
   AccessLog,
   Authentication,
@@ -156,6 +156,12 @@ const plainBearer = Authentication.bearerOf<string>(
 )
 const bearer = (token: string): Init => ({ headers: { ...crossOrigin.headers, authorization: `Bearer ${token}` } })
 
+/** As many as are sent to find out what an answer costs. */
+const limitOf2 = RateLimit.middleware({
+  limits: RateLimit.fixedWindow({ limit: 2, window: "1 hour" }),
+  key: RateLimit.client()
+})
+
 class Tagged extends Data.TaggedError("Tagged")<{}> {}
 const handling = stackOf(
   ServerErrors.middleware(),
@@ -241,71 +247,44 @@ for (const mount of measured) {
         ])
       }))
 
-    it.effect("a 401 costs no more than an answer, and enters neither router nor handler", () =>
-      Effect.gen(function*() {
-        let entered = 0
-        const handler = Effect.sync(() => {
-          entered++
-          return HttpServerResponse.text("ok")
-        })
-        const app = appOf(mount, handler)
-        const stack = stackOf(whole, Caller.required())
-        const bare = yield* costOf(mount, identity, app, bearer("good"))
-        const answer = yield* costOf(mount, stack, app, bearer("good"))
-        assert.strictEqual(entered, 4)
-        const refused = [
-          yield* costOf(mount, stack, app, crossOrigin),
-          yield* costOf(mount, stack, app, bearer("bad"))
-        ]
-        assert.strictEqual(entered, 4)
-        // inside of platform's router, that one carries the failure: within what a failure may cost
-        const most = mount.router === "outside"
-          ? { operations: bare.operations * 1.3, sets: Math.ceil(bare.sets * 1.3) }
-          : answer
-        for (const { operations, sets } of refused) {
-          assert.isAtMost(operations, most.operations)
-          assert.isAtMost(sets, most.sets)
-        }
-        assert.isAtMost(answer.operations - bare.operations, 5)
-        table.push([
-          `${mount.name}, 401`,
-          ...[bare, answer, ...refused].map(({ operations, sets }) => `${operations} / ${sets}`)
-        ])
-      }).pipe(Effect.provide(Caller.layer(plainBearer))))
+    const refusal = <R>(
+      status: number,
+      member: Middleware.Any,
+      layer: Layer.Layer<R>,
+      admitted: Init,
+      refusals: ReadonlyArray<Init>
+    ) =>
+      it.effect(`a ${status} costs no more than an answer, and enters neither router nor handler`, () =>
+        Effect.gen(function*() {
+          let entered = 0
+          const handler = Effect.sync(() => {
+            entered++
+            return HttpServerResponse.text("ok")
+          })
+          const app = appOf(mount, handler)
+          const stack = stackOf(whole, member)
+          const bare = yield* costOf(mount, identity, app, admitted)
+          const answer = yield* costOf(mount, stack, app, admitted)
+          assert.strictEqual(entered, 4)
+          const refused = yield* Effect.forEach(refusals, (init) => costOf(mount, stack, app, init))
+          assert.strictEqual(entered, 4)
+          // inside of platform's router, that one carries the failure: within what a failure may cost
+          const most = mount.router === "outside"
+            ? { operations: bare.operations * 1.3, sets: Math.ceil(bare.sets * 1.3) }
+            : answer
+          for (const { operations, sets } of refused) {
+            assert.isAtMost(operations, most.operations)
+            assert.isAtMost(sets, most.sets)
+          }
+          assert.isAtMost(answer.operations - bare.operations, 5)
+          table.push([
+            `${mount.name}, ${status}`,
+            ...[bare, answer, ...refused].map(({ operations, sets }) => `${operations} / ${sets}`)
+          ])
+        }).pipe(Effect.provide(layer)))
 
-    it.effect("a 429 costs no more than an answer, and enters neither router nor handler", () =>
-      Effect.gen(function*() {
-        let entered = 0
-        const handler = Effect.sync(() => {
-          entered++
-          return HttpServerResponse.text("ok")
-        })
-        const app = appOf(mount, handler)
-        const limit = RateLimit.middleware({
-          limits: RateLimit.fixedWindow({ limit: 3, window: "1 hour" }),
-          key: RateLimit.client()
-        })
-        const stack = stackOf(whole, limit)
-        const bare = yield* costOf(mount, identity, app, crossOrigin)
-        const answer = yield* costOf(mount, stack, app, crossOrigin)
-        assert.strictEqual(entered, 4)
-        // the next has room, and what comes after it has none
-        const mixed = yield* costOf(mount, stack, app, crossOrigin)
-        const refused = yield* costOf(mount, stack, app, crossOrigin)
-        assert.strictEqual(entered, 5)
-        const most = mount.router === "outside"
-          ? { operations: bare.operations * 1.3, sets: Math.ceil(bare.sets * 1.3) }
-          : answer
-        for (const { operations, sets } of [mixed, refused]) {
-          assert.isAtMost(operations, most.operations)
-          assert.isAtMost(sets, most.sets)
-        }
-        assert.isAtMost(answer.operations - bare.operations, 5)
-        table.push([
-          `${mount.name}, 429`,
-          ...[bare, answer, refused].map(({ operations, sets }) => `${operations} / ${sets}`)
-        ])
-      }).pipe(Effect.provide(RateLimitStore.layerMemory())))
+    refusal(401, Caller.required(), Caller.layer(plainBearer), bearer("good"), [crossOrigin, bearer("bad")])
+    refusal(429, limitOf2, RateLimitStore.layerMemory(), crossOrigin, [crossOrigin, crossOrigin])
 
     if (mount.handles) {
       it.effect("a failure that is handled costs at most 1.3 times an answer", () =>
