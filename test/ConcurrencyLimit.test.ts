@@ -23,10 +23,10 @@ import {
   Timeout,
   WebSocket
 } from "effect-middleware"
-import * as Net from "node:net"
 import { Gate, Gates } from "../src/internal/gate.js"
 import { heap, rss } from "../src/internal/load.js"
 import { answered, stackOf } from "./utils/laws.js"
+import { connected, get } from "./utils/sockets.js"
 import { type App, listenTo, mounts, nodeServer, request, send, unknownRoute } from "./utils/TestApp.js"
 import { connect, handshake, raw } from "./utils/webSocket.js"
 
@@ -55,16 +55,6 @@ const limited = <const O extends Omit<ConcurrencyLimit.Options<ConcurrencyLimit.
   const name = `Limit${++names}`
   return { name, limit: ConcurrencyLimit.middleware<ConcurrencyLimit.KeyOf, string>({ ...options, name }) }
 }
-
-const connected = (port: number) =>
-  Effect.acquireRelease(
-    Effect.async<Net.Socket>((resume) => {
-      const socket = Net.connect(port, "127.0.0.1", () => resume(Effect.succeed(socket)))
-      socket.on("error", () => {})
-    }),
-    (socket) => Effect.sync(() => socket.destroy())
-  )
-const get = (socket: Net.Socket, path = "/") => socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
 
 /** A handler that tells when a request has come in, and answers when it is told to. */
 const gated = (response: HttpServerResponse.HttpServerResponse = ok) =>

@@ -3,16 +3,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Logger, Metric, Schema, TestClock } from "effect"
 import { Authentication, Forwarded, Middleware, RateLimit, RateLimitStore, Stack } from "effect-middleware"
 import { parseList } from "structured-headers"
+import { remoteMemory } from "./utils/rateLimits.js"
 import { type Init, listenTo, type Reply, request, send } from "./utils/TestApp.js"
 
 const two = RateLimit.fixedWindow({ limit: 2, window: "1 minute" })
 
-/** A store that is asked by an Effect, as remote ones are. */
-const remote = Layer.map(RateLimitStore.layerMemory(), (context) => {
-  const { sync: _, ...store } = Context.get(context, RateLimitStore.RateLimitStore)
-  return Context.make(RateLimitStore.RateLimitStore, store)
-})
-const stores = [["in memory", RateLimitStore.layerMemory()], ["remote", remote]] as const
+const stores = [["in memory", RateLimitStore.layerMemory()], ["remote", remoteMemory]] as const
 
 const down = Layer.succeed(
   RateLimitStore.RateLimitStore,

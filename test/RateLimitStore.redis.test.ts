@@ -1,76 +1,21 @@
 /** What was spent in Redis: a server, Sentinel and a Cluster, by both clients. */
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Fiber, Layer, Logger, Schedule, Scope, TestClock } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Duration, Effect, Exit, Fiber, Layer, Logger, Schedule, TestClock } from "effect"
 import { RateLimit, RateLimitStore, Redis } from "effect-middleware"
 import * as Ioredis from "effect-middleware/Redis/Ioredis"
-import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import * as Contract from "./contracts/RateLimitStoreContract.js"
 import { describeRedis } from "./utils/describeRedis.js"
-import { makeCluster, makeSentinel, makeServer, type Node } from "./utils/redis.js"
+import { makeServer } from "./utils/redis.js"
+import { inRedis, patient, started } from "./utils/redisStores.js"
 
-// on a machine that does other things as well, many that ask at once wait for each other
-const patient: Redis.Options = { commandTimeout: "30 seconds" }
-const layer = RateLimitStore.layerRedis({ timeout: "30 seconds" })
-
-/** What is started once for a group of tests. */
-const started = <A>(make: Effect.Effect<A, never, Scope.Scope>) => {
-  const scope = Effect.runSync(Scope.make())
-  let value: A | undefined
-  beforeAll(async () => void (value = await Effect.runPromise(Scope.extend(make, scope))), 60_000)
-  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)), 60_000)
-  return Effect.sync(() => value ?? assert.fail("it has not started"))
-}
-
-const host = "127.0.0.1"
-const addresses = (nodes: ReadonlyArray<Node>) => nodes.map(({ port }) => ({ host, port }))
-
-/** What the same tests need of each. */
-const group = <A>(
-  name: string,
-  make: Effect.Effect<A, never, Scope.Scope>,
-  nodesOf: (server: A) => ReadonlyArray<Node>,
-  clients: ReadonlyArray<readonly [name: string, layer: (server: A) => Layer.Layer<Redis.Redis>]>
-) =>
-  describe(name, () => {
-    const server = started(make)
-    for (const [i, [client, redis]] of clients.entries()) {
-      Contract.suite(
-        `by ${client}`,
-        layer.pipe(Layer.provide(Layer.unwrapEffect(Effect.map(server, redis)))),
-        // what the second client adds is in a few of the traces
-        { timeout: 120_000, traces: i === 0 ? 20 : 4, wavers: false }
-      )
-    }
-
-    it.live("leaves no key without an expiry", () =>
-      Effect.gen(function*() {
-        let keys = 0
-        for (const node of nodesOf(yield* server)) {
-          // a line for each database: db0:keys=12,expires=12,avg_ttl=0
-          const lines = String(yield* node.command("INFO", "keyspace")).matchAll(/keys=(\d+),expires=(\d+)/g)
-          for (const [, all, expiring] of lines) {
-            assert.strictEqual(expiring, all)
-            keys += Number(all)
-          }
-        }
-        assert.isAbove(keys, 50)
-      }))
-  })
-
-describeRedis("RateLimitStore in Redis", () => {
-  group("a server", makeServer(), (node) => [node], [
-    ["ioredis", ({ url }) => Ioredis.layer(url, patient)],
-    ["node-redis", ({ url }) => NodeRedis.layer(url, patient)]
-  ])
-
-  group("Sentinel", makeSentinel(), ({ nodes }) => nodes, [
-    ["ioredis", ({ name, sentinels }) => Ioredis.layerSentinel({ name, sentinels: addresses(sentinels) }, patient)]
-  ])
-
-  group("a Cluster", makeCluster(), ({ nodes }) => nodes, [
-    ["ioredis", ({ nodes }) => Ioredis.layerCluster({ nodes: addresses(nodes) }, patient)],
-    ["node-redis", ({ nodes }) => NodeRedis.layerCluster({ rootNodes: nodes.map(({ url }) => ({ url })) }, patient)]
-  ])
+inRedis("RateLimitStore in Redis", {
+  keys: 50,
+  suite: (name, redis, isFirst) =>
+    Contract.suite(name, RateLimitStore.layerRedis({ timeout: "30 seconds" }).pipe(Layer.provide(redis)), {
+      timeout: 120_000,
+      traces: isFirst ? 20 : 4,
+      wavers: false
+    })
 })
 
 // ---------------------------------------------------------------------------------------------------------------------

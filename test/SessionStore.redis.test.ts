@@ -1,79 +1,20 @@
 /** Sessions in Redis: a server, Sentinel and a Cluster, by both clients. */
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer } from "effect"
 import { Redis, SessionStore } from "effect-middleware"
 import * as Ioredis from "effect-middleware/Redis/Ioredis"
-import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import * as Contract from "./contracts/SessionStoreContract.js"
 import { describeRedis } from "./utils/describeRedis.js"
-import { makeCluster, makeSentinel, makeServer, type Node } from "./utils/redis.js"
+import { makeServer } from "./utils/redis.js"
+import { inRedis, patient, started } from "./utils/redisStores.js"
 
-// on a machine that does other things as well, many that write at once wait for each other
-const patient: Redis.Options = { commandTimeout: "30 seconds" }
-
-/** What is started once for a group of tests. */
-const started = <A>(make: Effect.Effect<A, never, Scope.Scope>) => {
-  const scope = Effect.runSync(Scope.make())
-  let value: A | undefined
-  beforeAll(async () => void (value = await Effect.runPromise(Scope.extend(make, scope))), 60_000)
-  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)), 60_000)
-  return Effect.sync(() => value ?? assert.fail("it has not started"))
-}
-
-const host = "127.0.0.1"
-const addresses = (nodes: ReadonlyArray<Node>) => nodes.map(({ port }) => ({ host, port }))
-
-/** What the same tests need of each. */
-const group = <A>(
-  name: string,
-  make: Effect.Effect<A, never, Scope.Scope>,
-  nodesOf: (server: A) => ReadonlyArray<Node>,
-  clients: ReadonlyArray<readonly [name: string, layer: (server: A) => Layer.Layer<Redis.Redis>]>
-) =>
-  describe(name, () => {
-    const server = started(make)
-    for (const [i, [client, layer]] of clients.entries()) {
-      const redis = Layer.unwrapEffect(Effect.map(server, layer))
-      // what the second client adds is in all the other cases
-      Contract.suite(`by ${client}`, SessionStore.layerRedis().pipe(Layer.provide(redis)), {
-        timeout: 120_000,
-        writers: i === 0 ? 200 : 50
-      })
-    }
-
-    it.live("leaves no key without an expiry", () =>
-      Effect.gen(function*() {
-        let keys = 0
-        for (const node of nodesOf(yield* server)) {
-          // a line for each database: db0:keys=12,expires=12,avg_ttl=0
-          const lines = String(yield* node.command("INFO", "keyspace")).matchAll(/keys=(\d+),expires=(\d+)/g)
-          for (const [, all, expiring] of lines) {
-            assert.strictEqual(expiring, all)
-            keys += Number(all)
-          }
-        }
-        assert.isAbove(keys, 100)
-      }))
-  })
-
-describeRedis("SessionStore in Redis", () => {
-  group("a server", makeServer(), (node) => [node], [
-    ["ioredis", ({ url }) => Ioredis.layer(url, patient)],
-    ["node-redis", ({ url }) => NodeRedis.layer(url, patient)]
-  ])
-
-  group("Sentinel", makeSentinel(), ({ nodes }) => nodes, [
-    ["ioredis", ({ name, sentinels }) => Ioredis.layerSentinel({ name, sentinels: addresses(sentinels) }, patient)],
-    [
-      "node-redis",
-      ({ name, sentinels }) => NodeRedis.layerSentinel({ name, sentinelRootNodes: addresses(sentinels) }, patient)
-    ]
-  ])
-
-  group("a Cluster", makeCluster(), ({ nodes }) => nodes, [
-    ["ioredis", ({ nodes }) => Ioredis.layerCluster({ nodes: addresses(nodes) }, patient)],
-    ["node-redis", ({ nodes }) => NodeRedis.layerCluster({ rootNodes: nodes.map(({ url }) => ({ url })) }, patient)]
-  ])
+inRedis("SessionStore in Redis", {
+  keys: 100,
+  suite: (name, redis, isFirst) =>
+    Contract.suite(name, SessionStore.layerRedis().pipe(Layer.provide(redis)), {
+      timeout: 120_000,
+      writers: isFirst ? 200 : 50
+    })
 })
 
 // ---------------------------------------------------------------------------------------------------------------------

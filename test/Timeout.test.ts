@@ -10,24 +10,16 @@ import {
   Timeout,
   WebSocket
 } from "effect-middleware"
-import * as Net from "node:net"
+import type * as Net from "node:net"
 import { Readable } from "node:stream"
 import { answered, stackOf } from "./utils/laws.js"
+import { connected, get } from "./utils/sockets.js"
 import { type App, listenTo, mounts, nodeServer, request, send } from "./utils/TestApp.js"
 import { connect, handshake } from "./utils/webSocket.js"
 
 const ok = HttpServerResponse.text("ok")
 const timeout = Timeout.middleware({ limit: "10 seconds" })
 
-const connected = (port: number) =>
-  Effect.acquireRelease(
-    Effect.async<Net.Socket>((resume) => {
-      const socket = Net.connect(port, "127.0.0.1", () => resume(Effect.succeed(socket)))
-      socket.on("error", () => {})
-    }),
-    (socket) => Effect.sync(() => socket.destroy())
-  )
-const get = (socket: Net.Socket, path = "/") => socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
 const closed = (socket: Net.Socket) =>
   answered(Effect.async<void>((resume) => {
     if (socket.destroyed) resume(Effect.void)

@@ -1,6 +1,7 @@
 /** Every middleware there is, as the laws take it. */
 import { HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
-import { Context, Data, Effect, Layer, Option, Redacted, Schema } from "effect"
+import type { Layer } from "effect"
+import { Data, Effect, Option, Redacted, Schema } from "effect"
 import {
   AccessLog,
   Authentication,
@@ -30,6 +31,7 @@ import {
 } from "effect-middleware"
 import { Counter, inc, middlewareOf } from "./counter.js"
 import { stackOf, type Subject, subject, wrap } from "./laws.js"
+import { remoteMemory } from "./rateLimits.js"
 
 class Held extends Middleware.Service("test/Held")<Held, number>() {}
 class Missing extends Data.TaggedError("Missing")<{}> {}
@@ -84,12 +86,6 @@ const rewritten = Middleware.make({
 const supplied = <A>(layer: Layer.Layer<A>) => layer as unknown as Layer.Layer<never>
 
 const limit = RateLimit.gcra({ limit: 1000, window: "1 millis", burst: 1_000_000 })
-/** A store that is asked by an Effect. */
-const remoteLimits = Layer.map(RateLimitStore.layerMemory(), (context) => {
-  const { sync: _, ...store } = Context.get(context, RateLimitStore.RateLimitStore)
-  return Context.make(RateLimitStore.RateLimitStore, store)
-})
-
 /** What needs to know the client stands inside `Forwarded`. */
 const behindProxy = (member: Middleware.Any) => stackOf(Forwarded.middleware({ trust: { hops: 1 } }), member)
 const secure = { allowed: { headers: { "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https" } } }
@@ -220,7 +216,7 @@ export const subjects: ReadonlyArray<Subject> = [
     allowed: { headers: { authorization: "Bearer any" } },
     layer: supplied(Caller.layer(token))
   }),
-  ...([["plain", RateLimitStore.layerMemory()], ["of an Effect", remoteLimits]] as const).map(([how, layer]) =>
+  ...([["plain", RateLimitStore.layerMemory()], ["of an Effect", remoteMemory]] as const).map(([how, layer]) =>
     subject(
       `RateLimit, ${how}`,
       () =>
