@@ -440,7 +440,9 @@ describe("a body", () => {
           get(socket)
         }))
         // until the system has taken what it takes
-        yield* Effect.promise(() => new Promise((resume) => setTimeout(resume, 100)))
+        yield* Effect.promise(async () => {
+          for (let turn = 0; turn < 200; turn++) await new Promise((resume) => setImmediate(resume))
+        })
         yield* TestClock.adjust("59 seconds")
         assert.isFalse(socket.destroyed)
         yield* TestClock.adjust("1 second")
