@@ -593,7 +593,8 @@ describe("plans", () => {
       for (const { after, cost, which } of steps) {
         now += after
         const plan = plans[which % 3]!
-        const { retryAfter } = key.copy().peek(plan, now, cost)
+        // a look settles it: what is owed for longer than the plan has is cut
+        const { retryAfter } = key.peek(plan, now, cost)
         if (retryAfter > 0 && retryAfter < Infinity) {
           assert.isTrue(key.copy().peek(plan, now + retryAfter, cost).allowed)
           assert.isFalse(key.copy().peek(plan, now + retryAfter - 1, cost).allowed)
