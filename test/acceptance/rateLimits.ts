@@ -236,7 +236,7 @@ const runCase = (
       [Effect.all(loads.map((load) => load.send(run)), { concurrency: "unbounded" }), injected],
       { concurrency: "unbounded" }
     )
-    return report(engine, results, { name, keys, limit, full, run, fault  })
+    return report(engine, results, { name, keys, limit, full, run, fault })
   })
 
 const sum = (numbers: ReadonlyArray<number>) => numbers.reduce((total, number) => total + number, 0)
@@ -289,7 +289,10 @@ const report = (
       ? [
         [over === 0, `${over} more than a key's limit were admitted`],
         [unavailable === 0, `${unavailable} unavailable, although nothing was down`],
-        [!full || (exhausted.size === keys && share >= 0.99), `only ${(share * 100).toFixed(2)} % of what is allowed, ${exhausted.size} keys were asked for more`]
+        [
+          !full || (exhausted.size === keys && share >= 0.99),
+          `only ${(share * 100).toFixed(2)} % of what is allowed, ${exhausted.size} keys were asked for more`
+        ]
       ] as const
       : [
         [over <= most, `${over} more than a key's limit of ${most} were admitted`],
@@ -392,7 +395,7 @@ const cases: ReadonlyArray<Case> = [
     keys: 1000,
     full: true,
     duration: seconds * 1.25,
-    limit: RateLimit.gcra({ limit: 2, window: "10 seconds", burst: 1 })
+    limit: RateLimit.gcra({ limit: 10, window: "10 seconds", burst: 2 })
   },
   many
 ]
