@@ -19,30 +19,24 @@ export interface Run {
   /** How many ask at a time, and how many milliseconds each waits after a refusal. */
   readonly fibers: number
   readonly pace: number
-  /** How many after an admission, as long as all is well: a fault is to be while some of the limit is left. */
-  readonly admittedPace: number
+  /** For how long it is to last until the limits are spent, in milliseconds: as long each waits after an admission as well. */
+  readonly calm: number
   /** Milliseconds, of the run and of a decision. */
   readonly duration: number
   readonly timeout: number
 }
 
 export interface Result {
-  /** For each admission its key, and the time of the server. */
+  /** For each decision its key, as `-1 - key` if it refuses, and the time of the server. */
   readonly keys: Array<number>
   readonly times: Array<number>
-  readonly refused: number
-  /** Keys that were refused. */
-  readonly exhausted: Array<number>
   readonly unavailable: number
   /** What was answered otherwise. */
   readonly others: Array<string>
-  /** The last time of the server that was seen. */
-  readonly seen: number
   /** Milliseconds, of one decision, and how late a timer of this process was at most. */
   readonly slowest: number
   readonly late: number
-  /** By the clock of the machine: the first `RateLimitUnavailable`, 0 for none, the last decision, and the end. */
-  readonly firstUnavailable: number
+  /** By the clock of the machine. */
   readonly lastDecision: number
   readonly ended: number
   /** Milliseconds, the longest without a decision. */
@@ -54,6 +48,8 @@ const redisOf = (engine: Engine): Layer.Layer<Redis.Redis> =>
     ? Ioredis.layer(engine.url)
     : Ioredis.layerCluster({ nodes: engine.ports.map((port) => ({ host: "127.0.0.1", port })) })
 
+const calmPace = 20
+
 const wall = () => performance.timeOrigin + performance.now()
 
 const load = (run: Run) =>
@@ -62,13 +58,9 @@ const load = (run: Run) =>
     const result = {
       keys: new Array<number>(),
       times: new Array<number>(),
-      refused: 0,
-      exhausted: new Set<number>(),
       unavailable: 0,
       others: new Set<string>(),
-      seen: 0,
       slowest: 0,
-      firstUnavailable: 0,
       lastDecision: wall(),
       gap: 0
     }
@@ -86,17 +78,11 @@ const load = (run: Run) =>
         const at = wall()
         result.gap = Math.max(result.gap, at - result.lastDecision)
         result.lastDecision = at
-        result.seen = Math.max(result.seen, now)
-        if (allowed) {
-          result.keys.push(key)
-          result.times.push(now)
-          return result.unavailable === 0 ? run.admittedPace : 0
-        }
-        result.refused++
-        result.exhausted.add(key)
+        result.keys.push(allowed ? key : -1 - key)
+        result.times.push(now)
+        return allowed && performance.now() > until - run.duration + run.calm ? 0 : allowed ? calmPace : run.pace
       } else if (exit.cause._tag === "Fail" && exit.cause.error instanceof RateLimitStore.RateLimitUnavailable) {
         result.unavailable++
-        result.firstUnavailable ||= wall()
       } else result.others.add(`${exit.cause}`)
       return run.pace
     })
@@ -111,7 +97,6 @@ const load = (run: Run) =>
     delays.disable()
     return {
       ...result,
-      exhausted: [...result.exhausted],
       others: [...result.others],
       late: delays.max / 1e6,
       ended: wall()
