@@ -1,6 +1,5 @@
 /** What was spent, in Redis: a decision is one script about one key, whose text depends on the kinds of limits alone. */
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Ban, Bucket, Decision, Limit, Limits, RateLimitUnavailable, Service } from "../RateLimitStore.js"
 import * as Redis from "../Redis.js"
@@ -345,12 +344,10 @@ export const fromRedis = (
           }
         }
       )
-    if (plan.numbers !== undefined) return ask(plan.numbers)
     // the periods of the calendar are those of here, until the server says what time it is
-    return Effect.flatMap(
-      now === undefined ? Clock.currentTimeMillis : Effect.succeed(now),
-      (now) => ask(numbersOf(plan.all, now))
-    )
+    return now === undefined && plan.calendar
+      ? Effect.clockWith((clock) => ask(plan.numbers(clock.unsafeCurrentTimeMillis())))
+      : ask(plan.numbers(now ?? 0))
   }
   const decide = (operation: "consume" | "peek"): Service["consume"] => (bucket, options) =>
     run(operation, bucket, options, (reply) => decisionOf(bucket, options.cost, reply))
@@ -373,12 +370,23 @@ interface Plan {
   /** The places of logs, whose lists have keys of their own. */
   readonly keys: ReadonlyArray<number>
   readonly script: Redis.Script
-  /** What the script is told of the limits, where that is always the same. */
-  readonly numbers: ReadonlyArray<string> | undefined
+  /** Whether what the script is told of the limits depends on the time. */
+  readonly calendar: boolean
+  readonly numbers: (now: number) => ReadonlyArray<string>
 }
 
-const numbersOf = (all: Plan["all"], now: number): ReadonlyArray<string> =>
-  all.flatMap((limit) => argumentsOf(limit, now).map(String))
+/** Made once, or once in a period: to ask a calendar takes longer than to ask Redis. */
+const makeNumbers = (all: Plan["all"]): Plan["numbers"] => {
+  const quotas = all.filter((limit) => limit._tag === "Quota")
+  let [from, until, numbers]: [number, number, ReadonlyArray<string>] = [Infinity, -Infinity, []]
+  return (now) => {
+    if (now >= from && now < until) return numbers
+    const periods = quotas.map(({ periodOf }) => periodOf(now))
+    from = Math.max(-Infinity, ...periods.map(({ start }) => start))
+    until = Math.min(Infinity, ...periods.map(({ end }) => end))
+    return numbers = all.flatMap((limit) => argumentsOf(limit, now).map(String))
+  }
+}
 
 const plans = new WeakMap<Limits, Plan>()
 
@@ -393,7 +401,8 @@ const planOf = (of: Limits): Plan => {
     all,
     keys: all.flatMap(({ _tag }, i) => _tag === "SlidingWindowLog" ? [i] : []),
     script,
-    numbers: all.some(({ _tag }) => _tag === "Quota") ? undefined : numbersOf(all, 0)
+    calendar: all.some(({ _tag }) => _tag === "Quota"),
+    numbers: makeNumbers(all)
   }
   plans.set(of, plan)
   return plan
