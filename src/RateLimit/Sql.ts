@@ -18,9 +18,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as limits from "../internal/limits.js"
+import { remote } from "../internal/rateLimitRemoteStore.js"
 import { type At, emptySlots, readState, type Statement, statementsOf } from "../internal/rateLimitSql.js"
 import { bounded, checksOf, cleanUp, integer, orUnavailable } from "../internal/sqlStore.js"
-import { RateLimitStore, RateLimitUnavailable, type Service } from "../RateLimitStore.js"
+import { RateLimitStore, RateLimitUnavailable, type RemoteOptions, type Service } from "../RateLimitStore.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // options
@@ -42,7 +43,7 @@ export interface TableOptions {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends TableOptions {
+export interface Options extends TableOptions, RemoteOptions {
   /** How long an operation may take, with what it waits for a connection. Default: 100 milliseconds. */
   readonly queryTimeout?: Duration.DurationInput | undefined
   /**
@@ -141,6 +142,8 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
   const every = checks.positive("cleanup.every", cleanup.every ?? Duration.minutes(5))
   const batch = checks.natural("cleanup.batch", cleanup.batch ?? 1000)
 
+  const guard = remote(options.refuseLocally)
+
   return Layer.scoped(
     RateLimitStore,
     Effect.gen(function*() {
@@ -202,7 +205,7 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
           call("refund", now, (at) => statements.refund(bucket, cost, since, at), () => undefined),
         reset: (bucket) => call("reset", undefined, () => statements.reset(bucket), () => undefined)
       }
-      return service
+      return guard(service, (operation) => (cause) => new RateLimitUnavailable({ operation, cause }))
     })
   )
 }

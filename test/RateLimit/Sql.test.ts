@@ -131,15 +131,14 @@ describePostgres("PostgreSQL", () => {
             yield* sql`ANALYZE many`
             const { deleteExpired } = textsOf("pg", `"many"`)
             const cleanup = deleteExpired(10, { now: 100, clock: 100 })
-            for (
-              const [operation, index] of [
-                [store.consume(bucketOf("a"), now), "Conflict Arbiter Indexes: many_pkey"],
-                [store.peek(bucketOf("a"), now), "Index Scan using many_pkey"],
-                [store.refund(bucketOf("a"), { ...now, since: start }), "Index Scan using many_pkey"],
-                [store.reset(bucketOf("a")), "Index Scan using many_pkey"],
-                [sql.unsafe(cleanup.text, cleanup.values), "Index Scan using many_expires_at"]
-              ] as const
-            ) {
+            const operations: ReadonlyArray<readonly [Effect.Effect<unknown, unknown>, string]> = [
+              [store.consume(bucketOf("a"), now), "Conflict Arbiter Indexes: many_pkey"],
+              [store.peek(bucketOf("a"), now), "Index Scan using many_pkey"],
+              [store.refund(bucketOf("a"), { ...now, since: start }), "Index Scan using many_pkey"],
+              [store.reset(bucketOf("a")), "Index Scan using many_pkey"],
+              [sql.unsafe(cleanup.text, cleanup.values), "Index Scan using many_expires_at"]
+            ]
+            for (const [operation, index] of operations) {
               const { statements: [sent] } = yield* statementsOf(Effect.asVoid(Effect.orDie(operation)))
               const plan = yield* sql.unsafe<{ "QUERY PLAN": string }>(`EXPLAIN ${sent?.[0]}`, sent?.[1])
               const lines = plan.map((row) => row["QUERY PLAN"]).join("\n")
