@@ -6,7 +6,8 @@
  * 2. The time is that of PostgreSQL, or of this process with SQLite.
  * 3. It is no part of a transaction that the caller has begun: what is spent stays spent if that is rolled back.
  * 4. What takes longer than `queryTimeout` fails with `RateLimitUnavailable`. The statement is not cancelled, and no more than
- *    `maxPending` of them are under way at a time.
+ *    `maxPending` of them are under way at a time. After five failures in a row a store is not asked for a second, then for
+ *    two, ... up to thirty, and then by one request, until that is answered.
  * 5. Keys that have lapsed are deleted in the background, in batches.
  *
  * @since 0.1.0
@@ -138,11 +139,10 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
   const table = tableOf(options)
   const queryTimeout = checks.positive("queryTimeout", options.queryTimeout ?? Duration.millis(100))
   const maxPending = checks.natural("maxPending", options.maxPending ?? 1000)
+  const guard = remote(options.refuseLocally)
   const cleanup = options.cleanup === false ? {} : options.cleanup ?? {}
   const every = checks.positive("cleanup.every", cleanup.every ?? Duration.minutes(5))
   const batch = checks.natural("cleanup.batch", cleanup.batch ?? 1000)
-
-  const guard = remote(options.refuseLocally)
 
   return Layer.scoped(
     RateLimitStore,
@@ -186,10 +186,10 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
         run(now, statement).pipe(
           Effect.map(([row = {}]) => answer(row)),
           attempt(queryTimeout),
-          orUnavailable((cause) => new RateLimitUnavailable({ operation, cause }))
+          orUnavailable(unavailableTo(operation))
         )
 
-      const service: Service = {
+      return guard({
         consume: (bucket, { cost, now }) =>
           call("consume", now, (at) => statements.consume(bucket, cost, at), ({ state }) => {
             const { admitted, now, slots } = readState(state, bucket.limits)
@@ -204,11 +204,12 @@ export const layerStore = (options: Options = {}): Layer.Layer<RateLimitStore, n
         refund: (bucket, { cost, now, since }) =>
           call("refund", now, (at) => statements.refund(bucket, cost, since, at), () => undefined),
         reset: (bucket) => call("reset", undefined, () => statements.reset(bucket), () => undefined)
-      }
-      return guard(service, (operation) => (cause) => new RateLimitUnavailable({ operation, cause }))
+      }, unavailableTo)
     })
   )
 }
+
+const unavailableTo = (operation: string) => (cause: unknown) => new RateLimitUnavailable({ operation, cause })
 
 interface Row {
   readonly [column: string]: unknown

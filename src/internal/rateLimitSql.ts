@@ -9,7 +9,6 @@
  * has lapsed leaves them, and as the decision does. Without the `LIMIT` of each, a planner would put the layers into one
  * another, and work out again and again what one has.
  */
-import { createHash } from "node:crypto"
 import type { Ban, Bucket, Limit, Limits, Period, Quota } from "../RateLimitStore.js"
 import * as limits from "./limits.js"
 import { integer } from "./sqlStore.js"
@@ -370,10 +369,10 @@ ${words.from}${words.relaxed} LIMIT 1) AS cells LIMIT 1`
     )
 
   const consume: Statements["consume"] = (bucket, cost, { clock, now }) => {
-    const { limits } = bucket
-    const every = limits.ban === undefined ? limits.all : [...limits.all, limits.ban]
-    const shared = { key: keyOf(bucket), given: now, lapse: whole(Math.max(...every.map(lapseOf))) }
-    return statement("consume", limits, shared, cost, clock, (parts, of) => {
+    const { all, ban } = bucket.limits
+    const every = ban === undefined ? all : [...all, ban]
+    const shared = { key: limits.nameOf(bucket), given: now, lapse: whole(Math.max(...every.map(lapseOf))) }
+    return statement("consume", bucket.limits, shared, cost, clock, (parts, of) => {
       const [fits, free] = [false, true].map((isBan) =>
         parts.filter((part) => part.isBan === isBan).map(({ at, kind }) => at(kind.fits)).join("\n  AND ") || "TRUE"
       )
@@ -399,7 +398,7 @@ RETURNING CAST(state AS TEXT) AS state`
     statement(
       "refund",
       bucket.limits,
-      { key: keyOf(bucket), given: now, since },
+      { key: limits.nameOf(bucket), given: now, since },
       cost,
       clock,
       (parts, of) =>
@@ -416,9 +415,12 @@ WHERE key = (SELECT ${of("key")} ${words.from})`
     peek: (bucket, { now }) => ({
       text: `SELECT COALESCE(CAST(${words.place(1)} AS BIGINT), ${words.clock}) AS now,
   (SELECT CAST(state AS TEXT) FROM ${table} WHERE key = ${words.place(2)}) AS state`,
-      values: [now, keyOf(bucket)]
+      values: [now, limits.nameOf(bucket)]
     }),
-    reset: (bucket) => ({ text: `DELETE FROM ${table} WHERE key = ${words.place(1)}`, values: [keyOf(bucket)] }),
+    reset: (bucket) => ({
+      text: `DELETE FROM ${table} WHERE key = ${words.place(1)}`,
+      values: [limits.nameOf(bucket)]
+    }),
     deleteExpired: (batch, { now }) => ({
       text: `WITH expired AS MATERIALIZED (
   SELECT key FROM ${table} WHERE expires_at <= (SELECT COALESCE(CAST(${words.place(1)} AS BIGINT), ${words.clock}))
@@ -474,12 +476,6 @@ export const readState = (text: unknown, { all, ban }: Limits): State => {
     slots.logs.set(at, log)
   })
   return { now: integer(now), admitted: admitted === 1, slots }
-}
-
-/** Any text is safe as JSON, and no other bucket has the same; what is long is kept as its SHA-256, which is no JSON. */
-export const keyOf = ({ key, limiter, limits: of }: Bucket): string => {
-  const text = JSON.stringify([limiter, limits.compile(of).shape, key])
-  return text.length <= 200 ? text : createHash("sha256").update(text).digest("base64url")
 }
 
 export const emptySlots = (stride: number): limits.Slots => ({

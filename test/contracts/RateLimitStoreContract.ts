@@ -32,8 +32,7 @@ export const suite = <E>(
     for (const [title, limits] of Object.entries(kinds)) {
       it(`decides as memory does: ${title}`, async () => {
         await FastCheck.assert(
-          FastCheck.asyncProperty(FastCheck.array(step, { maxLength: 60 }), (steps) =>
-            run((store) => followed(store, [limits], steps))),
+          FastCheck.asyncProperty(trace, (steps) => run((store) => followed(store, [limits], steps))),
           { numRuns: traces }
         )
       }, timeout)
@@ -50,13 +49,31 @@ export const suite = <E>(
         ])
       )
       await FastCheck.assert(
-        FastCheck.asyncProperty(FastCheck.array(forward, { maxLength: 60 }), (steps) =>
-          run((store) =>
-            followed(store, plans, steps)
-          )),
+        FastCheck.asyncProperty(forward, (steps) => run((store) => followed(store, plans, steps))),
         { numRuns: traces }
       )
     }, timeout)
+
+    it("admits when it has said that it would, and not before", () =>
+      run((store) =>
+        Effect.forEach(Object.entries(kinds), ([title, limits]) =>
+          Effect.gen(function*() {
+            const model = yield* RateLimitStore.RateLimitStore
+            const bucket = { limiter: "in time", key: randomUUID(), limits }
+            let now = start
+            for (let i = 0; i < 30; i++) {
+              const cost = 1 + i % 3
+              const expected = yield* model.consume(bucket, { cost, now })
+              assert.deepStrictEqual(yield* store.consume(bucket, { cost, now }), expected, title)
+              if (expected.allowed) {
+                continue
+              }
+              now += expected.retryAfter
+              assert.isFalse((yield* store.peek(bucket, { cost, now: now - 1 })).allowed, title)
+              assert.isTrue((yield* store.peek(bucket, { cost, now })).allowed, title)
+            }
+          }).pipe(Effect.provide(RateLimitStore.layerMemory())))
+      ), timeout)
 
     it("admits exactly the limit of those that come at once, and all or nothing", () =>
       run((store) =>
@@ -80,7 +97,12 @@ export const suite = <E>(
             Math.min(20, atOnce)
           )
           const { limits: [a, b, c] } = yield* store.peek(bucket, { cost: 1, now: start })
-          assert.deepStrictEqual([a, b, c].map((standing) => standing?.remaining), [0, 10, 20])
+          assert.deepStrictEqual(
+            [a, b, c].map((standing) =>
+              standing?.remaining
+            ),
+            [0, 10, 20]
+          )
         })
       ), timeout)
 
@@ -171,28 +193,38 @@ interface Step {
   readonly which: number
 }
 
-const step = FastCheck.record<Step>({
-  operation: FastCheck.oneof(
-    { weight: 12, arbitrary: FastCheck.constant<Step["operation"]>("consume") },
-    { weight: 2, arbitrary: FastCheck.constant<Step["operation"]>("peek") },
-    { weight: 3, arbitrary: FastCheck.constant<Step["operation"]>("refund") },
-    { weight: 1, arbitrary: FastCheck.constant<Step["operation"]>("reset") }
-  ),
-  cost: FastCheck.oneof(
-    { weight: 6, arbitrary: FastCheck.constant(1) },
-    { weight: 2, arbitrary: FastCheck.integer({ min: 0, max: 4 }) },
-    { weight: 1, arbitrary: FastCheck.integer({ min: 5, max: 12 }) }
-  ),
-  after: FastCheck.oneof(
-    { weight: 6, arbitrary: FastCheck.integer({ min: 0, max: 120 }) },
-    { weight: 3, arbitrary: FastCheck.integer({ min: 0, max: 1200 }) },
-    { weight: 1, arbitrary: FastCheck.integer({ min: -3000, max: 5000 }) }
-  ),
-  which: FastCheck.nat(20)
-})
+const stepAfter = (after: FastCheck.Arbitrary<number>) =>
+  FastCheck.record<Step>({
+    operation: FastCheck.oneof(
+      { weight: 12, arbitrary: FastCheck.constant<Step["operation"]>("consume") },
+      { weight: 2, arbitrary: FastCheck.constant<Step["operation"]>("peek") },
+      { weight: 3, arbitrary: FastCheck.constant<Step["operation"]>("refund") },
+      { weight: 1, arbitrary: FastCheck.constant<Step["operation"]>("reset") }
+    ),
+    cost: FastCheck.oneof(
+      { weight: 6, arbitrary: FastCheck.constant(1) },
+      { weight: 2, arbitrary: FastCheck.integer({ min: 0, max: 4 }) },
+      { weight: 1, arbitrary: FastCheck.integer({ min: 5, max: 12 }) }
+    ),
+    after,
+    which: FastCheck.nat(20)
+  })
+
+/** Of who comes as it happens, of one in a hurry, and where the clock goes back and forth. */
+const trace = FastCheck.oneof(
+  ...[
+    FastCheck.oneof(
+      { weight: 6, arbitrary: FastCheck.integer({ min: 0, max: 120 }) },
+      { weight: 3, arbitrary: FastCheck.integer({ min: 0, max: 1200 }) },
+      { weight: 1, arbitrary: FastCheck.integer({ min: -3000, max: 5000 }) }
+    ),
+    FastCheck.integer({ min: 0, max: 40 }),
+    FastCheck.integer({ min: -600, max: 700 })
+  ].map((after) => FastCheck.array(stepAfter(after), { maxLength: 60 }))
+)
 
 /** What one plan makes of a clock that was set back, another does not have to. */
-const forward = step.map((step) => ({ ...step, after: Math.abs(step.after) }))
+const forward = trace.map((steps) => steps.map((step) => ({ ...step, after: Math.abs(step.after) })))
 
 /** A store and memory, step by step. */
 const followed = (

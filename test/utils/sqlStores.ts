@@ -34,8 +34,10 @@ export const withTestClock = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     (context) => effect.pipe(Effect.provide(context), Effect.provide(TestContext.TestContext))
   )
 
-/** Until something is so, by asking the database again and again. */
+/** Until something is so, by looking again and again, and letting a database do its part in between. */
 export const until = <A, E>(effect: Effect.Effect<A, E>, expected: A) =>
-  Effect.repeat(effect, { until: (value) => JSON.stringify(value) === JSON.stringify(expected), times: 10_000 }).pipe(
+  Effect.zipRight(turn, effect).pipe(
+    Effect.repeat({ until: (value) => JSON.stringify(value) === JSON.stringify(expected), times: 10_000 }),
     Effect.map((value) => assert.deepStrictEqual(value, expected))
   )
+const turn = Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 1)))

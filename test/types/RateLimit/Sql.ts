@@ -8,6 +8,8 @@ import { same, typeOf } from "../fixtures.js"
 // a store, of a client of any database: which ones are supported is known when the layer is built
 typeOf(Sql.layerStore()).is<Layer.Layer<RateLimitStore.RateLimitStore, never, SqlClient.SqlClient>>()
 Sql.layerStore({ table: "limits", queryTimeout: "1 second", maxPending: 100, cleanup: false })
+Sql.layerStore({ refuseLocally: 1000 })
+Sql.layerStore({ refuseLocally: false })
 Sql.layerStore({ cleanup: { every: "1 hour" } })
 Sql.layerStore({ cleanup: { batch: 100 } })
 Sql.layerStore({ table: undefined, queryTimeout: undefined, maxPending: undefined, cleanup: undefined })
