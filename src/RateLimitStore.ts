@@ -354,7 +354,7 @@ export interface RemoteOptions {
  * @category models
  */
 export interface RedisOptions extends RemoteOptions {
-  /** What every key begins with. Default: `"limit:"`. */
+  /** What every key begins with, without braces. Default: `"limit:"`. */
   readonly prefix?: string | undefined
   /** How long a decision may take. Default: 100 milliseconds. */
   readonly timeout?: Duration.DurationInput | undefined
@@ -384,6 +384,11 @@ export interface RedisOptions extends RemoteOptions {
 export const layerRedis = (
   { prefix = "limit:", refuseLocally, timeout = "100 millis" }: RedisOptions = {}
 ): Layer.Layer<RateLimitStore, never, Redis.Redis> => {
+  if (/[{}]/.test(prefix)) {
+    throw new TypeError(
+      `RateLimitStore: prefix is "${prefix}", and by braces a Cluster would spread the keys otherwise: write one without`
+    )
+  }
   const guard = remote(refuseLocally)
   return Layer.effect(
     RateLimitStore,
@@ -419,11 +424,11 @@ export const layerStoreFallback = <E, R, E2, R2>(
   primary: Layer.Layer<RateLimitStore, E, R>,
   fallback: Layer.Layer<RateLimitStore, E2, R2>
 ): Layer.Layer<RateLimitStore, E | E2, R | R2> =>
-  Layer.scoped(
+  Layer.effect(
     RateLimitStore,
     Effect.gen(function*() {
-      const first = Context.get(yield* Layer.build(primary), RateLimitStore)
-      const second = Context.get(yield* Layer.build(fallback), RateLimitStore)
+      const first = yield* RateLimitStore
+      const second = yield* Fallback
       let quietUntil = -Infinity
       const tell = (error: RateLimitUnavailable) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -433,11 +438,14 @@ export const layerStoreFallback = <E, R, E2, R2>(
         })
       const either = <A>(ask: (store: Service) => Effect.Effect<A, RateLimitUnavailable>) =>
         Effect.catchAll(ask(first), (error) => Effect.zipRight(tell(error), ask(second)))
-      return {
+      const service: Service = {
         consume: (bucket, options) => either((store) => store.consume(bucket, options)),
         peek: (bucket, options) => either((store) => store.peek(bucket, options)),
         refund: (bucket, options) => either((store) => store.refund(bucket, options)),
         reset: (bucket) => Effect.zipRight(second.reset(bucket), first.reset(bucket))
       }
+      return service
     })
-  )
+  ).pipe(Layer.provide([primary, Layer.project(fallback, RateLimitStore, Fallback, (store) => store)]))
+
+class Fallback extends Context.Tag("effect-middleware/RateLimitStore/Fallback")<Fallback, Service>() {}

@@ -197,7 +197,63 @@ describe("layerStoreFallback", () => {
         answer = Effect.flatMap(Clock.currentTimeMillis, (now) => reply(true, now))
         assert.isTrue((yield* store.consume(bucket, { cost: 1 })).allowed)
         yield* store.reset(bucket)
+        // it was reset in both
+        answer = broken
+        assert.isTrue((yield* store.consume(bucket, { cost: 1 })).allowed)
       }).pipe(Effect.provide(layer), Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+    }))
+})
+
+describe("layerStoreFallback, as a layer", () => {
+  it.scoped("shares what others share", () =>
+    Effect.gen(function*() {
+      let built = 0
+      const redis = Layer.sync(Redis.Redis, () => (built++, scripted(() => broken).service))
+      const store = RateLimitStore.layerStoreFallback(
+        RateLimitStore.layerRedis().pipe(Layer.provide(redis)),
+        RateLimitStore.layerMemory()
+      )
+      yield* Layer.build(Layer.merge(store, redis))
+      assert.strictEqual(built, 1)
+    }))
+})
+
+describe("the prefix", () => {
+  it("has no braces", () => assert.throws(() => RateLimitStore.layerRedis({ prefix: "{}limit:" }), "write one without"))
+})
+
+describe("what the script is told of a calendar", () => {
+  it.effect("is looked up once in a period, with those beside it", () =>
+    Effect.gen(function*() {
+      let lookedUp = 0
+      const quota = RateLimit.quota({ limit: 1, per: "hour" })
+      const counted = {
+        ...quota,
+        periodOf: (now: number) => (lookedUp++, quota.periodOf(now))
+      }
+      const told: Array<ReadonlyArray<string>> = []
+      const service: Redis.Service = {
+        send: () => Effect.succeed(0),
+        eval: (_, __, args) => Effect.suspend(() => (told.push(args.slice(4)), Effect.succeed([1, 0, 0, 0, 0]))),
+        within: () => service
+      }
+      const store = yield* storeOf(service)
+      const bucket = bucketOf("a", RateLimit.limits(counted))
+      const hours = (...all: ReadonlyArray<number>) => ["1", ...all.map((hour) => `${hour * 3_600_000}`)]
+      yield* TestClock.adjust("90 minutes")
+      yield* store.consume(bucket, { cost: 1 })
+      yield* TestClock.adjust("29 minutes")
+      const before = lookedUp
+      yield* store.consume(bucket, { cost: 1 })
+      // what the decision itself has to know is remembered as well
+      assert.strictEqual(lookedUp, before)
+      yield* TestClock.adjust("1 minutes")
+      yield* store.consume(bucket, { cost: 1 })
+      assert.deepStrictEqual(told, [hours(0, 1, 2, 3), hours(0, 1, 2, 3), hours(1, 2, 3, 4)])
+      // a clock that is set back is in another period, too
+      yield* TestClock.setTime(90 * 60_000)
+      yield* store.consume(bucket, { cost: 1 })
+      assert.deepStrictEqual(told[3], hours(0, 1, 2, 3))
     }))
 })
 
@@ -303,4 +359,27 @@ describeRedis("RateLimitStore.layerRedis", () => {
       assert.isTrue(decision.allowed)
       yield* command("PING")
     }))
+
+  it.scopedLive(
+    "is answered in time while it is killed, and decides again when it is there again",
+    () =>
+      Effect.gen(function*() {
+        const { node, store } = yield* make({ timeout: "200 millis" })
+        const bucket = bucketOf("killed", hourly(1000))
+        assert.isTrue((yield* store.consume(bucket, { cost: 1 })).allowed)
+        const ask = Effect.timed(Effect.exit(store.consume(bucket, { cost: 1 })))
+        const asking = yield* Effect.fork(Effect.replicateEffect(ask, 500, { concurrency: 10 }))
+        yield* node.stop
+        for (const [took] of yield* Fiber.join(asking)) assert.isBelow(Duration.toMillis(took), 5000)
+        const [, exit] = yield* ask
+        assert.isTrue(Exit.isFailure(exit))
+        yield* node.start
+        const decision = yield* store.consume(bucket, { cost: 1 }).pipe(
+          Effect.retry({ schedule: Schedule.spaced("100 millis"), times: 300 })
+        )
+        // nothing of it was on disk
+        assert.deepStrictEqual([decision.allowed, decision.limits[0]?.remaining], [true, 999])
+      }),
+    60_000
+  )
 })

@@ -77,6 +77,30 @@ describe("the time limit", () => {
       assert.strictEqual((yield* Fiber.join(fiber)).reason, "timeout")
     }))
 
+  it.effect("is another for whom it is asked for, and the bound is one for all", () =>
+    Effect.gen(function*() {
+      const { send, sent } = manual()
+      const redis = Redis.make(send, { maxPending: 3 })
+      const short = redis.within("100 millis")
+      const ask = (redis: Redis.Service) => Effect.fork(Effect.either(redis.send("key", ["GET", "key"])))
+      // the one that began first ends last
+      const long = yield* ask(redis)
+      const first = yield* ask(short)
+      const longest = yield* ask(short.within("1 second"))
+      yield* TestClock.adjust("99 millis")
+      assert.deepEqual([long, first, longest].map((fiber) => fiber.unsafePoll()), [null, null, null])
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue(Either.isLeft(yield* Fiber.join(first)))
+      assert.strictEqual((yield* Effect.flip(short.send("key", ["GET", "key"]))).reason, "overloaded")
+      yield* TestClock.adjust("150 millis")
+      assert.isTrue(Either.isLeft(yield* Fiber.join(long)))
+      assert.isNull(longest.unsafePoll())
+      sent[2]?.resolve("late")
+      yield* TestClock.adjust("1 millis")
+      assert.deepEqual(yield* Fiber.join(longest), Either.right("late"))
+      assert.throws(() => redis.within(0), /commandTimeout is 0 ms/)
+    }))
+
   it.effect("is one for both attempts of a script", () =>
     Effect.gen(function*() {
       const { send, sent } = manual()

@@ -3,11 +3,11 @@
  * wait for what becomes of that. Each time it fails again the while is twice as long.
  */
 export interface Circuit {
-  /** `"alone"` is for one at a time, who says what has become of it: `succeeded`, `failed` or `abandoned`. */
+  /** `"alone"` is for one at a time: nobody else asks until it is known what has become of it, or for another while. */
   readonly mayAsk: (now: number) => boolean | "alone"
   readonly succeeded: () => void
-  readonly failed: (now: number) => void
-  /** Nobody knows what has become of the question. */
+  readonly failed: (now: number, alone: boolean) => void
+  /** Nobody will know what has become of the one that asked alone. */
   readonly abandoned: () => void
 }
 
@@ -22,29 +22,28 @@ export interface Options {
 export const make = ({ failures, first, most }: Options): Circuit => {
   let failed = 0
   let pause = 0
-  let closedUntil = 0
-  let isAsking = false
+  let until = 0
+  // a clock that was set back keeps nobody waiting for longer
+  const isLeftAlone = (now: number) => now < until && now >= until - pause
   return {
     mayAsk: (now) => {
       if (failed < failures) return true
-      if (isAsking || now < closedUntil) return false
-      isAsking = true
+      if (isLeftAlone(now)) return false
+      until = now + pause
       return "alone"
     },
     succeeded: () => {
-      failed = pause = 0
-      isAsking = false
+      failed = pause = until = 0
     },
-    failed: (now) => {
+    failed: (now, alone) => {
       failed++
-      isAsking = false
       // those that were asked before it was left alone say nothing new
-      if (failed < failures || now < closedUntil) return
+      if (failed < failures || (!alone && isLeftAlone(now))) return
       pause = Math.min(most, pause === 0 ? first : pause * 2)
-      closedUntil = now + pause
+      until = now + pause
     },
     abandoned: () => {
-      isAsking = false
+      until = 0
     }
   }
 }

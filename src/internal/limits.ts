@@ -100,7 +100,7 @@ const quota = ({ limit, periodOf }: Of<"Quota">): Step => {
     ...counted,
     settle: ({ cells }, at, now) => {
       const { end, start } = current(now)
-      if (start > cells[at]!) {
+      if (start > cells[at]! || cells[at + 1] === 0) {
         cells[at] = start
         cells[at + 1] = 0
         // what was spent in the next period, before a clock was set back, stays spent in it
@@ -121,7 +121,8 @@ const slidingWindowCounter = (limit: number, window: number): Step => {
     settle: ({ cells }, at, now) => {
       const start = now - now % window
       const passed = start - cells[at]!
-      if (passed === 0 || passed === -window) return
+      const isUnspent = cells[at + 1] === 0 && cells[at + 2] === 0
+      if (passed === 0 || passed === -window && !isUnspent) return
       cells[at] = start
       if (passed < 0) return
       cells[at + 2] = passed === window ? cells[at + 1]! : 0
@@ -209,27 +210,32 @@ const slidingWindowLog = (limit: number, window: number): Step => ({
 const tokenBucket = ({ every, limit, refill }: Of<"TokenBucket">): Step => {
   // counted in parts of a token, of which `refill` come in a millisecond
   const full = limit * every
+  /** What is to be refilled by now. */
+  const missing = (cells: Float64Array, at: number, now: number) => cells[at + 1]! - (now - cells[at]!) * refill
   return {
+    // what was refilled is taken off when there is something to write, so that to be refused leaves nothing
     settle: ({ cells }, at, now) => {
-      const passed = now - cells[at]!
-      if (passed === 0) return
-      cells[at] = now
-      if (passed > 0) cells[at + 1] = atLeast0(cells[at + 1]! - passed * refill)
+      if (missing(cells, at, now) <= 0) {
+        cells[at] = now
+        cells[at + 1] = 0
+      } else if (cells[at]! > now) cells[at] = now
     },
-    wait: ({ cells }, at, _, cost) => {
-      const over = cells[at + 1]! + cost * every - full
+    wait: ({ cells }, at, now, cost) => {
+      const over = missing(cells, at, now) + cost * every - full
       if (over <= 0) return 0
       return cost > limit ? Infinity : Math.ceil(over / refill)
     },
-    spend: ({ cells }, at, _, cost) => {
-      cells[at + 1] = cells[at + 1]! + cost * every
+    spend: ({ cells }, at, now, cost) => {
+      cells[at + 1] = missing(cells, at, now) + cost * every
+      cells[at] = now
     },
     // what has been refilled since may have been that of others, and is not given twice
     refund: ({ cells }, at, now, cost, since) => {
-      cells[at + 1] = atLeast0(cells[at + 1]! - atLeast0(cost * every - atLeast0(now - since) * refill))
+      cells[at + 1] = atLeast0(missing(cells, at, now) - atLeast0(cost * every - atLeast0(now - since) * refill))
+      cells[at] = now
     },
-    remaining: ({ cells }, at) => atLeast0(Math.floor((full - cells[at + 1]!) / every)),
-    reset: ({ cells }, at) => Math.ceil(cells[at + 1]! / refill)
+    remaining: ({ cells }, at, now) => atLeast0(Math.floor((full - missing(cells, at, now)) / every)),
+    reset: ({ cells }, at, now) => Math.ceil(missing(cells, at, now) / refill)
   }
 }
 
@@ -255,7 +261,8 @@ const gcra = ({ burst, interval }: Of<"Gcra">): Step => {
       cells[at] = Math.max(cells[at]!, now * 1000) + cost * interval
     },
     refund: ({ cells }, at, now, cost, since) => {
-      cells[at] = atLeast0(cells[at]! - atLeast0(cost * interval - atLeast0(now - since) * 1000))
+      const tat = cells[at]! - atLeast0(cost * interval - atLeast0(now - since) * 1000)
+      cells[at] = tat <= now * 1000 ? 0 : tat
     },
     remaining: ({ cells }, at, now) => Math.floor((tolerance - ahead(cells, at, now)) / interval),
     reset: ({ cells }, at, now) => Math.ceil(ahead(cells, at, now) / 1000)
@@ -290,7 +297,8 @@ const backOff = ({ delays, limit, window }: Of<"BackOff">): Step => ({
 const ban = ({ duration, limit, window }: Of<"Ban">): Step => ({
   settle: ({ cells }, at, now) => {
     const [until, first] = [cells[at]!, cells[at + 2]!]
-    if (until > now + duration) cells[at] = now + duration
+    if (until <= now) cells[at] = 0
+    else if (until > now + duration) cells[at] = now + duration
     if (now >= first + window) cells[at + 1] = 0
     else if (first > now) cells[at + 2] = now
   },
@@ -450,14 +458,14 @@ export const decided = (
 }
 
 export const giveBack = (
-  { steps }: Compiled,
+  { ban, steps }: Compiled,
   slots: Slots,
   row: number,
   now: number,
   cost: number,
   since: number
 ): void =>
-  steps.forEach((step, i) => {
+  [...steps, ...(ban === undefined ? [] : [ban])].forEach((step, i) => {
     const at = row + i * width
     step.settle(slots, at, now)
     step.refund(slots, at, now, cost, since)

@@ -1,19 +1,17 @@
 /** What was spent, in Redis: a decision is one script about one key, whose text depends on the kinds of limits alone. */
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Ban, Bucket, Decision, Limit, Limits, RateLimitUnavailable, Service } from "../RateLimitStore.js"
 import * as Redis from "../Redis.js"
 import * as limits from "./limits.js"
 
 // The value is the state of `limits.ts`: three numbers for each limit. A log has a list beside it, of "time:cost", the oldest
-// first. What is read is settled in variables (a1, b1, c1, a2, ...) and written only if something has changed.
+// first. What is read is settled in variables (a1, b1, c1, a2, ...). Who is refused writes them only if that has changed them.
 
 interface Kind {
   /** What it is told, in order. */
   readonly parameters: ReadonlyArray<string>
-  /** An expression: whether the clock was set back, which is to be remembered even where nothing is spent. */
-  readonly back: string
+  /** Changes nothing unless something has lapsed, or a clock was set back; zeros are the state of what was never seen. */
   readonly settle: string
   /** An expression. */
   readonly fits: string
@@ -26,44 +24,40 @@ interface Kind {
 const kinds: { readonly [Tag in (Limit | Ban)["_tag"]]: Kind } = {
   FixedWindow: {
     parameters: ["limit", "window"],
-    back: "b > 0 and a > now",
-    settle: "if now >= a + window or b == 0 then a, b = now, 0 elseif a > now then a = now end",
+    settle: "if b == 0 or now >= a + window then a, b = 0, 0 elseif a > now then a = now end",
     fits: "b + cost <= limit",
-    spend: "b = b + cost",
+    spend: "if b == 0 then a = now end\nb = b + cost",
     refund: "if since >= a then b = math.max(0, b - cost) end",
     lapse: "b > 0 and a + window - now or 0"
   },
   Quota: {
     parameters: ["limit", "before", "start", "finish", "after"],
-    back: "b > 0 and a > now",
     // by the time of the server it may be the period before or after that of the one who asks
     settle:
       `if now >= finish then start, finish = finish, after elseif now < start then start, finish = before, start end
-if start > a then a, b = start, 0 elseif a > finish then a = start end`,
+if b == 0 or start > a then a, b = 0, 0 elseif a > finish then a = start end`,
     fits: "b + cost <= limit",
-    spend: "b = b + cost",
+    spend: "if b == 0 then a = start end\nb = b + cost",
     refund: "if since >= a then b = math.max(0, b - cost) end",
     lapse: "b > 0 and finish - now or 0"
   },
   SlidingWindowCounter: {
     parameters: ["limit", "window"],
-    back: "a > now",
     settle: `local start = now - now % window
 if start > a then
   if start - a == window then c = b else c = 0 end
   b = 0
 end
-if start ~= a - window then a = start end`,
+if b == 0 and c == 0 then a = 0 elseif start ~= a - window then a = start end`,
     fits: "c * (window - now + a) + (b + cost) * window <= limit * window",
-    spend: "b = b + cost",
+    spend: "if b == 0 and c == 0 then a = start end\nb = b + cost",
     refund:
       "if since >= a then b = math.max(0, b - cost) elseif since >= a - window then c = math.max(0, c - cost) end",
     lapse: "b > 0 and a + 2 * window - now or c > 0 and a + window - now or 0"
   },
   SlidingWindowLog: {
     parameters: ["limit", "window"],
-    back: "a > now",
-    settle: "b, c = log.settle(a, b, window)\nif a > now then a = now end",
+    settle: "b, c = log.settle(a, b, window)\nif b == 0 then a = 0 elseif a > now then a = now end",
     fits: "b + cost <= limit",
     spend: "log.add()\na, b = now, b + cost",
     refund: "b = b - log.take()",
@@ -71,25 +65,24 @@ if start ~= a - window then a = start end`,
   },
   TokenBucket: {
     parameters: ["limit", "every", "refill"],
-    back: "a > now",
-    settle: "if now > a then b = math.max(0, b - (now - a) * refill) end\na = now",
-    fits: "b + cost * every <= limit * every",
-    spend: "b = b + cost * every",
-    refund: "b = math.max(0, b - math.max(0, cost * every - math.max(0, now - since) * refill))",
-    lapse: "math.ceil(b / refill)"
+    settle: `local missing = b - math.max(0, now - a) * refill
+if missing <= 0 then missing, a, b = 0, 0, 0 elseif a > now then a = now end`,
+    fits: "missing + cost * every <= limit * every",
+    spend: "a, b = now, missing + cost * every",
+    refund: "a, b = now, math.max(0, missing - math.max(0, cost * every - math.max(0, now - since) * refill))",
+    lapse: "b > 0 and math.ceil((b - (now - a) * refill) / refill) or 0"
   },
   Gcra: {
     parameters: ["burst", "interval"],
-    back: "a > now * 1000 + burst * interval",
     settle: "if a <= now * 1000 then a = 0 else a = math.min(a, now * 1000 + burst * interval) end",
     fits: "math.max(0, a - now * 1000) + cost * interval <= burst * interval",
     spend: "a = math.max(a, now * 1000) + cost * interval",
-    refund: "a = math.max(0, a - math.max(0, cost * interval - math.max(0, now - since) * 1000))",
+    refund: `a = a - math.max(0, cost * interval - math.max(0, now - since) * 1000)
+if a <= now * 1000 then a = 0 end`,
     lapse: "math.ceil(a / 1000 - now)"
   },
   BackOff: {
     parameters: ["limit", "window", "count"],
-    back: "c > now",
     settle: `local delays = p
 p = p + count
 if now >= c + window then a, b, c = 0, 0, 0 elseif c > now then a, c = math.max(0, a - c + now), now end`,
@@ -101,14 +94,12 @@ if b >= limit then a = now + tonumber(ARGV[delays + 1 + math.min(b - limit, coun
   },
   Ban: {
     parameters: ["limit", "window", "duration"],
-    back: "a > now + duration or c > now",
-    settle: `a = math.min(a, now + duration)
-if now >= c + window then b = 0 elseif c > now then c = now end`,
+    settle: `if a <= now then a = 0 else a = math.min(a, now + duration) end
+if b == 0 or now >= c + window then b, c = 0, 0 elseif c > now then c = now end`,
     fits: "a <= now",
     spend: `b = b + 1
 if b == 1 then c = now end
-if b >= limit then a = now + duration end
-b = b % limit`,
+if b >= limit then a, b, c = now + duration, 0, 0 end`,
     refund: "",
     lapse: "math.max(a - now, b > 0 and c + window - now or 0)"
   }
@@ -137,9 +128,11 @@ const argumentsOf = (limit: Limit | Ban, now: number): ReadonlyArray<number> => 
 
 // --- the script ------------------------------------------------------------------------------------------------------
 
+const cells = ["a", "b", "c"]
+
 /** The names of a kind are those of one limit: `a` is `a2`, `window` is `window2`. */
 const numbered = (code: string, { parameters }: Kind, i: number): string =>
-  [...parameters, "a", "b", "c", "start", "delays", "log"].reduce(
+  [...parameters, "a", "b", "c", "start", "missing", "delays", "log"].reduce(
     (code, name) => code.replace(new RegExp(`(?<![\\w.])${name}\\b`, "g"), `${name}${i}`),
     code
   )
@@ -183,7 +176,6 @@ local function logOf(key, known)
     end
     return found
   end
-  function log.lapsed() return head > 0 end
   function log.commit()
     if not known then redis.call("DEL", key) end
     if head > 0 or tail > 0 then redis.call("LTRIM", key, head, -1 - tail) end
@@ -246,7 +238,6 @@ local function parameter()
 end
 local s = {}
 for number in string.gmatch(redis.call("GET", KEYS[1]) or "", "%d+") do s[#s + 1] = tonumber(number) end
-local back = false
 local known = #s == ${size}
 if not known then
   if mode == "refund" then return 0 end
@@ -259,10 +250,14 @@ ${
         `local a${i}, b${i}, c${i} = s[${index * 3 + 1}], s[${index * 3 + 2}], s[${index * 3 + 3}]`,
         ...kind.parameters.map((name) => `local ${name}${i} = parameter()`),
         ...(isLog ? [`local log${i} = logOf(KEYS[${logged.findIndex((part) => part.i === i) + 2}], known)`] : []),
-        `back = back or ${of(kind.back)}`,
         of(kind.settle)
       ])
     ))
+  }
+local changed = ${
+    parts.map(({ i }, index) => cells.map((cell, j) => `${cell}${i} ~= s[${index * 3 + j + 1}]`).join(" or ")).join(
+      " or "
+    )
   }
 local function keep()
   local lapse = math.max(0, ${parts.map(({ kind, of }) => `(${of(kind.lapse)})`).join(", ")})
@@ -292,7 +287,7 @@ if mode == "consume" then
     if cost > 0 then
       ${lines(limited.map(({ kind, of }) => of(kind.spend)))}
       keep()
-    elseif back then
+    elseif changed then
       keep()
     end
   ${
@@ -300,7 +295,7 @@ if mode == "consume" then
     ${ban.of(ban.kind.spend)}
     keep()
   `
-  }elseif back${lines(logged.map(({ i }) => ` or log${i}.lapsed()`))} then
+  }elseif changed then
     keep()
   end
 end
@@ -348,12 +343,10 @@ export const fromRedis = (
           }
         }
       )
-    if (plan.numbers !== undefined) return ask(plan.numbers)
     // the periods of the calendar are those of here, until the server says what time it is
-    return Effect.flatMap(
-      now === undefined ? Clock.currentTimeMillis : Effect.succeed(now),
-      (now) => ask(numbersOf(plan.all, now))
-    )
+    return now === undefined && plan.calendar
+      ? Effect.clockWith((clock) => ask(plan.numbers(clock.unsafeCurrentTimeMillis())))
+      : ask(plan.numbers(now ?? 0))
   }
   const decide = (operation: "consume" | "peek"): Service["consume"] => (bucket, options) =>
     run(operation, bucket, options, (reply) => decisionOf(bucket, options.cost, reply))
@@ -373,12 +366,23 @@ interface Plan {
   /** The places of logs, whose lists have keys of their own. */
   readonly logs: ReadonlyArray<number>
   readonly script: Redis.Script
-  /** What the script is told of the limits, where that is always the same. */
-  readonly numbers: ReadonlyArray<string> | undefined
+  /** Whether what the script is told of the limits depends on the time. */
+  readonly calendar: boolean
+  readonly numbers: (now: number) => ReadonlyArray<string>
 }
 
-const numbersOf = (all: Plan["all"], now: number): ReadonlyArray<string> =>
-  all.flatMap((limit) => argumentsOf(limit, now).map(String))
+/** Made once, or once in a period: to ask a calendar takes longer than to ask Redis. */
+const makeNumbers = (all: Plan["all"]): Plan["numbers"] => {
+  const quotas = all.filter((limit) => limit._tag === "Quota")
+  let [from, until, numbers]: [number, number, ReadonlyArray<string>] = [Infinity, -Infinity, []]
+  return (now) => {
+    if (now >= from && now < until) return numbers
+    const periods = quotas.map(({ periodOf }) => periodOf(now))
+    from = Math.max(-Infinity, ...periods.map(({ start }) => start))
+    until = Math.min(Infinity, ...periods.map(({ end }) => end))
+    return numbers = all.flatMap((limit) => argumentsOf(limit, now).map(String))
+  }
+}
 
 const plans = new WeakMap<Limits, Plan>()
 
@@ -393,7 +397,8 @@ const planOf = (of: Limits): Plan => {
     all,
     logs: all.flatMap(({ _tag }, i) => _tag === "SlidingWindowLog" ? [i] : []),
     script,
-    numbers: all.some(({ _tag }) => _tag === "Quota") ? undefined : numbersOf(all, 0)
+    calendar: all.some(({ _tag }) => _tag === "Quota"),
+    numbers: makeNumbers(all)
   }
   plans.set(of, plan)
   return plan

@@ -54,7 +54,7 @@ const makeAsk = (unavailable: Unavailable) => {
     }
     const asked = Effect.matchCauseEffect(effect, {
       onFailure: (cause) => {
-        circuit.failed(clock.unsafeCurrentTimeMillis())
+        circuit.failed(clock.unsafeCurrentTimeMillis(), verdict === "alone")
         return Effect.failCause(cause)
       },
       onSuccess: (a) => {

@@ -121,6 +121,8 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
   const end = "CASE WHEN now >= :next THEN :after WHEN now >= :start THEN :next ELSE :start END"
   const window = "(now - now % :window)"
   const elapsed = atLeast0("now - :since")
+  const missing = "(:b - (now - :a) * :refill)"
+  const given = `(:a - ${atLeast0(`:cost - ${elapsed} * 1000`)})`
   const forgotten = "now >= :c + :window"
   const over = "now >= :c + :window"
   const time = "CAST(value ->> 0 AS BIGINT)"
@@ -137,14 +139,14 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
     Quota: {
       ...counted,
       settle: {
-        a: `CASE WHEN ${period} > :a OR :a > ${end} THEN ${period} ELSE :a END`,
+        a: `CASE WHEN ${period} > :a OR :a > ${end} OR :b = 0 THEN ${period} ELSE :a END`,
         b: `CASE WHEN ${period} > :a THEN 0 ELSE :b END`
       }
     },
     SlidingWindowCounter: {
       cells: ["a", "b", "c"],
       settle: {
-        a: `CASE WHEN ${window} = :a - :window THEN :a ELSE ${window} END`,
+        a: `CASE WHEN ${window} = :a - :window AND :b + :c > 0 THEN :a ELSE ${window} END`,
         b: `CASE WHEN ${window} > :a THEN 0 ELSE :b END`,
         c: `CASE WHEN ${window} <= :a THEN :c WHEN ${window} = :a + :window THEN :b ELSE 0 END`
       },
@@ -178,17 +180,20 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
     },
     TokenBucket: {
       cells: ["a", "b"],
-      settle: { a: "now", b: `CASE WHEN now > :a THEN ${atLeast0(":b - (now - :a) * :refill")} ELSE :b END` },
-      fits: ":b + :cost <= :full",
-      spend: { b: ":b + :cost" },
-      refund: { b: atLeast0(`:b - ${atLeast0(`:cost - ${elapsed} * :refill`)}`) }
+      settle: {
+        a: `CASE WHEN :a > now OR ${missing} <= 0 THEN now ELSE :a END`,
+        b: `CASE WHEN ${missing} <= 0 THEN 0 ELSE :b END`
+      },
+      fits: `${missing} + :cost <= :full`,
+      spend: { a: "now", b: `${missing} + :cost` },
+      refund: { a: "now", b: atLeast0(`${missing} - ${atLeast0(`:cost - ${elapsed} * :refill`)}`) }
     },
     Gcra: {
       cells: ["a"],
       settle: { a: `CASE WHEN :a <= now * 1000 THEN 0 ELSE ${least}(:a, now * 1000 + :tolerance) END` },
       fits: `${atLeast0(":a - now * 1000")} + :cost <= :tolerance`,
       spend: { a: `${greatest}(:a, now * 1000) + :cost` },
-      refund: { a: atLeast0(`:a - ${atLeast0(`:cost - ${elapsed} * 1000`)}`) }
+      refund: { a: `CASE WHEN ${given} <= now * 1000 THEN 0 ELSE ${given} END` }
     },
     BackOff: {
       cells: ["a", "b", "c"],
@@ -212,7 +217,7 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
     Ban: {
       cells: ["a", "b", "c"],
       settle: {
-        a: `${least}(:a, now + :duration)`,
+        a: `CASE WHEN :a <= now THEN 0 ELSE ${least}(:a, now + :duration) END`,
         b: `CASE WHEN ${over} THEN 0 ELSE :b END`,
         c: `CASE WHEN ${over} OR :c <= now THEN :c ELSE now END`
       },
@@ -385,7 +390,7 @@ RETURNING CAST(state AS TEXT) AS state`
         `UPDATE ${table} AS it SET state = (SELECT ${
           stateOf("1", parts, ({ kind }, cell) => kind.refund[cell] ?? `:${cell}`)
         }
-FROM ${words.beside}(${settled(parts.map(unlessBan), of, "it")}) AS settled)
+FROM ${words.beside}(${settled(parts, of, "it")}) AS settled)
 WHERE key = (SELECT ${of("key")} ${words.from})`
     )
 
@@ -421,9 +426,6 @@ interface Part {
   readonly at: (text: string) => string
   readonly isBan: boolean
 }
-
-/** Without a refusal nothing lapses of a ban. */
-const unlessBan = (part: Part): Part => part.isBan ? { ...part, kind: { ...part.kind, settle: {} } } : part
 
 const cellsOf = (
   parts: ReadonlyArray<Part>,

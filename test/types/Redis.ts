@@ -19,6 +19,7 @@ const redis = Redis.make((key, command) => {
 typeOf(redis).is<Redis.Service>()
 typeOf(redis.send("key", command)).is<Effect.Effect<unknown, Redis.RedisError>>()
 typeOf(redis.eval(script, ["key"], [])).is<Effect.Effect<unknown, Redis.RedisError>>()
+typeOf(redis.within("100 millis")).is<Redis.Service>()
 // @ts-expect-error without a key, nobody knows where it goes
 redis.eval(script, [], [])
 // @ts-expect-error a script is made once, by Redis.script
