@@ -19,7 +19,9 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-const alone = ["adapter", "budget", "opentelemetry", "prometheus", "Redis.ioredis6"].map((name) => `test/${name}.test.ts`)
+const alone = ["adapter", "budget", "opentelemetry", "prometheus", "Redis.ioredis6"].map((name) =>
+  `test/${name}.test.ts`
+)
 
 export default defineConfig({
   resolve: { conditions },

@@ -4,18 +4,18 @@ import { bench, describe } from "vitest"
 import { Gate } from "../src/internal/gate.js"
 
 describe("a gate", () => {
-  const free = new Gate<object>(10, 0)
+  const free = new Gate<object>(10, 0, () => {})
   bench("a permit is taken and given back", () => {
     free.take()
     free.release()
   })
-  const handing = new Gate<object>(1, 1000)
+  const handing = new Gate<object>(1, 1000, () => {})
   handing.take()
   for (let i = 0; i < 999; i++) handing.wait({})
   bench("a permit is handed on, and who has it waits again behind 999 others", () => {
     handing.wait(handing.release()!)
   })
-  const leaving = new Gate<object>(1, 1000)
+  const leaving = new Gate<object>(1, 1000, () => {})
   leaving.take()
   for (let i = 0; i < 999; i++) leaving.wait({})
   bench("one waits behind 999 others, and leaves", () => {

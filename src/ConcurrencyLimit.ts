@@ -27,7 +27,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Client } from "./Forwarded.js"
 import { parseAddress } from "./internal/address.js"
-import { Gate } from "./internal/gate.js"
+import { type Gate, Gates } from "./internal/gate.js"
 import type { ExchangeImpl } from "./internal/kernel.js"
 import * as Node from "./internal/load.js"
 import { whenSent } from "./internal/nodeResponse.js"
@@ -243,32 +243,21 @@ export const middleware = <const K extends Key = KeyOf, const Name extends strin
   const keyOf = compileKey(options.key)
   const inUse = gauge("in_use", "Number of permits in use.", name)
   const queued = gauge("queued", "Number of requests that wait for a permit.", name)
-  const gates = new Map<string, Gate<Waiter>>()
+  const gates = new Gates<Waiter>(permits, queue?.size ?? 0)
   /** By what arrived and not by run: a request that is tried again further out is one request. */
   const held = new WeakMap<object, Permit>()
 
-  const gateOf = (key: string) => {
-    const known = gates.get(key)
-    if (known !== undefined) return known
-    const gate = new Gate<Waiter>(permits, queue?.size ?? 0)
-    gates.set(key, gate)
-    return gate
-  }
-  const hold = (run: ExchangeImpl, key: string, gate: Gate<Waiter>) => {
+  const hold = (run: ExchangeImpl, gate: Gate<Waiter>) => {
     let over = false
     const release = () => {
       if (over) return
       over = true
       held.delete(sourceOf(run))
       const next = gate.release()
-      if (next === undefined) {
-        inUse(-1)
-        if (gate.inUse === 0) gates.delete(key)
-        return
-      }
+      if (next === undefined) return inUse(-1)
       queued(-1)
       next.granted = true
-      hold(next.run, key, gate)
+      hold(next.run, gate)
       next.go()
     }
     held.set(sourceOf(run), { run, release })
@@ -285,11 +274,10 @@ export const middleware = <const K extends Key = KeyOf, const Name extends strin
     const { method, url } = run.request
     if (isExempt(method, url) || held.has(sourceOf(run))) return Middleware.Pass
     if (isShedding(exchange)) return shedding
-    const key = keyOf(exchange)
-    const gate = gateOf(key)
+    const gate = gates.at(keyOf(exchange))
     if (gate.take()) {
       inUse(1)
-      hold(run, key, gate)
+      hold(run, gate)
       return Middleware.Pass
     }
     return gate.isFull ? full : Middleware.Defer
@@ -300,7 +288,7 @@ export const middleware = <const K extends Key = KeyOf, const Name extends strin
       const outcome = request(exchange)
       if (outcome._tag !== "Defer") return Effect.succeed(outcome)
       const run = exchange as ExchangeImpl
-      const gate = gateOf(keyOf(exchange))
+      const gate = gates.at(keyOf(exchange))
       const waiter: Waiter = { run, granted: false, go: () => {} }
       gate.wait(waiter)
       queued(1)

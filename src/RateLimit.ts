@@ -3,7 +3,7 @@
  *
  * 1. A request is admitted where every limit of its key has room for its cost; then it is spent on all of them, else on none.
  * 2. It is counted where it stands, whatever becomes of it: a 404 and a failed authentication count, unless `refund` gives
- *    them back. A CORS preflight and what is `exempt` do not.
+ *    them back. A CORS preflight and what `exceptRoutes` names do not.
  * 3. Who cannot be told apart shares one bucket, and the log is warned once: nobody is unlimited for want of a name.
  * 4. A refusal is a 429 with `Retry-After`. Where its store is down, `onUnavailable` decides: a 503, unless it says otherwise.
  *
@@ -48,6 +48,7 @@ import type {
   SlidingWindowLog,
   TokenBucket
 } from "./RateLimitStore.js"
+import * as Store from "./RateLimitStore.js"
 import { RateLimitStore, RateLimitUnavailable } from "./RateLimitStore.js"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -723,7 +724,7 @@ export interface Options<KR = never, KE = never, LR = never, LE = never, Name ex
   /** Default: `"standard"`. */
   readonly headers?: Headers | ReadonlyArray<Headers> | false | undefined
   /** Routes that are not counted, as `Middleware.exceptRoutes` takes them: `["GET /health"]`. Default: none. */
-  readonly exempt?: ReadonlyArray<string> | undefined
+  readonly exceptRoutes?: ReadonlyArray<string> | undefined
   /** The name of the limiter, too: two of one name and store share what was spent. Default: `"RateLimit"`. */
   readonly name?: Name | undefined
 }
@@ -760,7 +761,7 @@ export interface Delay {
  *       RateLimit.slidingWindowCounter({ limit: 1000, window: "1 hour" })
  *     ],
  *     key: RateLimit.client(),
- *     exempt: ["GET /health"]
+ *     exceptRoutes: ["GET /health"]
  *   })
  * )
  * const app = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("hello")))
@@ -787,7 +788,7 @@ export const middleware = <
 > => {
   const name: string = options.name ?? "RateLimit"
   const { onUnavailable = "refuse" } = options
-  const isExempt = exemptionOf(options.exempt)
+  const isExempt = exemptionOf(options.exceptRoutes)
   const limitsOf = chooserOf(options.limits)
   const costOf = coster(options.cost ?? 1)
   const word = worderOf(options.headers ?? "standard")
@@ -996,6 +997,14 @@ const makeLines = ({ queue = 100, wait }: Delay) => {
 /** There may be room, but others have come before. */
 const refusing = (decision: Decision): Decision =>
   decision.allowed ? { ...decision, allowed: false, retryAfter: 1 } : decision
+
+/**
+ * `RateLimitStore.layerStoreFallback`, where whoever configures a limiter looks for it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStoreFallback = Store.layerStoreFallback
 
 // ---------------------------------------------------------------------------------------------------------------------
 // limiters without a middleware

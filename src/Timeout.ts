@@ -192,7 +192,7 @@ export const middleware = <const Name extends string = "Timeout">(
  * )
  *
  * const app = HttpRouter.empty.pipe(
- *   HttpRouter.mount("/exports", exports),
+ *   HttpRouter.mountApp("/exports", exports),
  *   Timeout.middleware({ limit: "10 seconds" })
  * )
  * ```

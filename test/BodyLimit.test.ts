@@ -8,8 +8,8 @@ import {
 } from "@effect/platform"
 import { NodeContext, NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, FastCheck, Layer, Option, Schema, Stream } from "effect"
-import { BodyLimit, ExceptionHandlers, Middleware, Stack } from "effect-middleware"
+import { Deferred, Effect, FastCheck, Layer, Logger, Option, Schema, Stream } from "effect"
+import { BodyLimit, ExceptionHandlers, Middleware, ServerErrors, Stack } from "effect-middleware"
 import * as Http from "node:http"
 import * as Http2 from "node:http2"
 import * as Net from "node:net"
@@ -388,6 +388,7 @@ const expectRefused = (got: Talk) => {
 }
 
 describe("over a socket", () => {
+  const lines: Array<string> = []
   const listening = listenTo(limited(text))
   const listenOn = (server: () => Http.Server) =>
     Effect.flatMap(
@@ -493,7 +494,7 @@ describe("over a socket", () => {
       expectRefused(
         yield* talk(port, (socket) => {
           socket.write(post({ "content-length": 1001 }))
-          setTimeout(() => socket.write("x".repeat(1001) + next), 20)
+          socket.once("data", () => socket.write("x".repeat(1001) + next))
         })
       )
       expectRefused(
@@ -503,6 +504,47 @@ describe("over a socket", () => {
       )
       assert.deepStrictEqual(paths, ["/first"])
     }))
+
+  it.scopedLive("a HEAD with a body has its header, and a GET its answer", () =>
+    Effect.gen(function*() {
+      const port = yield* listening
+      for (const headers of [{ "content-length": 1001 }, chunked]) {
+        const body = "content-length" in headers ? "x".repeat(1001) : chunk("x".repeat(1001)) + "0\r\n\r\n"
+        const as = (method: string) => talk(port, (socket) => socket.write(post(headers, body).replace("POST", method)))
+        expectRefused(yield* as("GET"))
+        const head = yield* as("HEAD")
+        assert.match(head.text, /^HTTP\/1\.1 413 [^]*\r\n\r\n$/)
+        assert.strictEqual(head.error, undefined)
+      }
+    }))
+
+  it.scopedLive("two limits close the connection once, and nobody's log has an error", () =>
+    Effect.gen(function*() {
+      const stack = Stack.make(
+        ServerErrors.middleware(),
+        BodyLimit.middleware({ limit: 2000, name: "Wide" }),
+        limited
+      )
+      const port = yield* listenTo(stack(Effect.scoped(appOf(({ multipart, text }) => Effect.zip(text, multipart)))))
+      for (const length of [1001, 2001]) {
+        expectRefused(yield* talk(port, (socket) => socket.write(post({ "content-length": length }))))
+        expectRefused(yield* talk(port, (socket) => socket.write(post(chunked, chunk("x".repeat(length))))))
+      }
+      // a client that leaves while it is waited for
+      const left = yield* Deferred.make<void>()
+      const idle = yield* listenTo(stack(withRequest((request) => {
+        const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
+        socket.once("close", () => Deferred.unsafeDone(left, Effect.void))
+        client.destroy()
+        return ok
+      })))
+      const client = Net.connect(idle, "127.0.0.1", () => client.write(post(chunked, chunk("x"))))
+      yield* answered(Deferred.await(left))
+      expectRefused(yield* talk(port, (socket) => socket.write(post({ "content-length": 2001 }))))
+      assert.deepStrictEqual(lines.splice(0), [])
+    }).pipe(
+      Effect.provide(Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => lines.push(String(message)))))
+    ))
 
   it.scopedLive("requests before it on the connection have their answers", () =>
     Effect.gen(function*() {

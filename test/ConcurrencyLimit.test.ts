@@ -24,7 +24,7 @@ import {
   WebSocket
 } from "effect-middleware"
 import * as Net from "node:net"
-import { Gate } from "../src/internal/gate.js"
+import { Gate, Gates } from "../src/internal/gate.js"
 import { heap, rss } from "../src/internal/load.js"
 import { answered, stackOf } from "./utils/laws.js"
 import { type App, listenTo, mounts, nodeServer, request, send, unknownRoute } from "./utils/TestApp.js"
@@ -99,9 +99,9 @@ describe("a gate", () => {
     FastCheck.integer({ min: 0, max: 3 }),
     commands
   ], ([permits, places, commands]) => {
-    const gate = new Gate<number>(permits, places)
+    const gate = new Gate<number>(permits, places, () => idle++)
     const [using, waiting]: [Array<number>, Array<number>] = [[], []]
-    let next = 0
+    let [next, idle, idled] = [0, 0, 0]
     for (const { what, which } of commands) {
       const who = next++
       if (what === "take") {
@@ -120,6 +120,8 @@ describe("a gate", () => {
         const first = waiting.shift()
         assert.strictEqual(gate.release(), first)
         if (first !== undefined) using.push(first)
+        if (using.length === 0) idled++
+        assert.strictEqual(idle, idled)
       }
       assert.strictEqual(gate.inUse, using.length)
       assert.isTrue(using.length <= permits && waiting.length <= places)
@@ -127,6 +129,22 @@ describe("a gate", () => {
       assert.isTrue(waiting.length === 0 || using.length === permits)
     }
   })
+})
+
+it.prop("there are no more gates than keys in use", [
+  FastCheck.array(FastCheck.tuple(FastCheck.boolean(), FastCheck.constantFrom("a", "b", "c", "__proto__")))
+], ([commands]) => {
+  const gates = new Gates<number>(2, 0)
+  const using: Array<string> = []
+  for (const [takes, key] of commands) {
+    if (takes) {
+      if (gates.at(key).take()) using.push(key)
+    } else if (using.includes(key)) {
+      using.splice(using.indexOf(key), 1)
+      gates.at(key).release()
+    }
+    assert.strictEqual(gates.size, new Set(using).size)
+  }
 })
 
 describe("permits", () => {
@@ -222,8 +240,12 @@ describe("permits", () => {
         HttpServerResponse.uint8Array(new Uint8Array(50_000_000)),
         HttpServerResponse.stream(Stream.repeatValue(new Uint8Array(1_000_000)))
       ]
-      for (const response of responses) {
-        const port = yield* listenTo(limit(response))
+      // what wraps runs what is inside it in a fiber of its own, which ends before the body does
+      const elsewhere = Middleware.dispatch("Elsewhere", (_, next) => Effect.flatMap(Effect.fork(next), Fiber.join))
+      for (
+        const [response, stack] of responses.flatMap((r) => [[r, limit], [r, Stack.make(elsewhere, limit)]] as const)
+      ) {
+        const port = yield* listenTo((stack as Middleware.Middleware)(response))
         const socket = yield* connected(port)
         yield* answered(Effect.async<void>((resume) => {
           socket.once("readable", () => resume(Effect.void))

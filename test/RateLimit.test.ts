@@ -128,7 +128,7 @@ describe.each(stores)("%s", (_, store) => {
 
   it.scoped("does not count a preflight and what is exempt, by its exact path", () =>
     Effect.gen(function*() {
-      const send = yield* limited({ exempt: ["GET /health"] })
+      const send = yield* limited({ exceptRoutes: ["GET /health"] })
       const preflight = {
         method: "OPTIONS",
         headers: { "x-key": "a", origin: "https://x.test", "access-control-request-method": "PUT" }

@@ -108,7 +108,7 @@ typeOf(RateLimit.middleware({
   refund: "success",
   headers: ["standard", "legacy"],
   onUnavailable: "allow",
-  exempt: ["GET /health"],
+  exceptRoutes: ["GET /health"],
   name: "Api"
 })).is<Of<never, never, "Api">>()
 // @ts-expect-error no such mode
