@@ -649,7 +649,8 @@ describe("over a socket", () => {
           stream.on("response", (headers) => status = headers[":status"])
           stream.on("data", (bytes) => text += String(bytes))
           stream.on("error", () => {})
-          stream.on("close", () => resume(Effect.succeed([status, text])))
+          // that of a client which goes on sending is closed sooner or later, by the version of Node
+          stream.on("end", () => resume(Effect.succeed([status, text])))
           write(stream)
         }))
       assert.deepStrictEqual(yield* post({}, (stream) => stream.end("abc")), [200, "3"])

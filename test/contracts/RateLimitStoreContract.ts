@@ -13,6 +13,11 @@ export interface Options {
   readonly traces?: number
   /** How many spend at once, in the cases that are about that. Default: 100. */
   readonly atOnce?: number
+  /**
+   * Whether what a clock that is set back finds is what memory finds. A store that writes nothing where nothing is spent does not
+   * know what has lapsed since. Default: `true`.
+   */
+  readonly wavers?: boolean
   /** How long a case may take, in milliseconds. Default: 60,000. */
   readonly timeout?: number
 }
@@ -20,7 +25,7 @@ export interface Options {
 export const suite = <E>(
   name: string,
   layer: Layer.Layer<RateLimitStore.RateLimitStore, E>,
-  { atOnce = 100, timeout = 60_000, traces = 20 }: Options = {}
+  { atOnce = 100, timeout = 60_000, traces = 20, wavers = true }: Options = {}
 ) =>
   describe(name, () => {
     const runtime = ManagedRuntime.make(layer)
@@ -32,7 +37,10 @@ export const suite = <E>(
     for (const [title, limits] of Object.entries(kinds)) {
       it(`decides as memory does: ${title}`, async () => {
         await FastCheck.assert(
-          FastCheck.asyncProperty(trace, (steps) => run((store) => followed(store, [limits], steps))),
+          FastCheck.asyncProperty(
+            wavers ? trace : forward,
+            (steps) => run((store) => followed(store, [limits], steps))
+          ),
           { numRuns: traces }
         )
       }, timeout)
@@ -160,7 +168,7 @@ export const suite = <E>(
 /** A multiple of no window, and not long before the end of a day, a week and a month. */
 export const start = Date.UTC(2096, 0, 31, 23, 59, 58, 321)
 
-const kinds: { readonly [title: string]: RateLimitStore.Limits } = {
+export const kinds: { readonly [title: string]: RateLimitStore.Limits } = {
   "a fixed window": RateLimit.limits(RateLimit.fixedWindow({ limit: 7, window: 1000 })),
   "a sliding window log": RateLimit.limits(RateLimit.slidingWindowLog({ limit: 7, window: 1000 })),
   "a sliding window counter": RateLimit.limits(RateLimit.slidingWindowCounter({ limit: 7, window: 1000 })),
@@ -223,7 +231,7 @@ const trace = FastCheck.oneof(
   ].map((after) => FastCheck.array(stepAfter(after), { maxLength: 60 }))
 )
 
-/** What one plan makes of a clock that was set back, another does not have to. */
+/** What one plan, or one store, makes of a clock that was set back, another does not have to. */
 const forward = trace.map((steps) => steps.map((step) => ({ ...step, after: Math.abs(step.after) })))
 
 /** A store and memory, step by step. */

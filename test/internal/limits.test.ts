@@ -336,6 +336,13 @@ describe("a sliding window log", () => {
     assert.strictEqual(key.entries(), 0)
   })
 
+  it("gives nothing back of what a clock that was set back has made one with others", () => {
+    const key = makeKey()
+    for (const now of [500, 1000]) key.consume(log, start + now, 2)
+    key.refund(log, start + 500, start + 1000, 2)
+    assert.strictEqual(key.peek(log, start + 500).limits[0]!.remaining, 3)
+  })
+
   it("gives back once, of those that came at one time", () => {
     const key = makeKey()
     for (const now of [1000, 500, 1000]) key.consume(log, start + now, 2)
@@ -427,7 +434,7 @@ describe.each(all)("%s", (title, limits, full, longest) => {
       assert.strictEqual(Math.min(...another.peek(limits, now).limits.map(({ remaining }) => remaining)), 0)
       // a try costs one; of those that count also all at once
       if (title === "back-off") return
-      assert.isTrue(key.copy().peek(limits, now, remaining).allowed)
+      if (remaining > 0) assert.isTrue(key.copy().peek(limits, now, remaining).allowed)
       assert.isFalse(key.copy().peek(limits, now, remaining + 1).allowed)
     }))
 
@@ -700,6 +707,13 @@ describe("a ban", () => {
     assert.deepStrictEqual(refusedAt(makeKey(), 0, 10, 999), [false, false, true])
     assert.deepStrictEqual(refusedAt(makeKey(), 0, 10, 1000, 1001), [false, false, false, false])
     assert.deepStrictEqual(refusedAt(makeKey(), 0, 10, 1000, 1001, 1999), [false, false, false, false, true])
+  })
+
+  it("that is over has used up its refusals, also where they would count for longer", () => {
+    const short = only(RateLimit.fixedWindow({ limit: 1, window: 100 }), { after: 2, within: 10_000, duration: 50 })
+    const key = makeKey()
+    const banned = [0, 1, 51, 52].map((time) => key.consume(short, start + time, 2).banned)
+    assert.deepStrictEqual(banned, [false, true, false, true])
   })
 
   it("is not begun by a look, nor by what is admitted", () => {

@@ -94,6 +94,16 @@ describe("memory", () => {
       { numRuns: 200 }
     ))
 
+  it("keeps no more where the rows of many limiters are free", () => {
+    const store = storeOf(100)
+    for (let i = 0; i < 50; i++) {
+      for (let key = 0; key < 100; key++) store.consume(`limiter ${i}`, `${key}`, quick, start + i * 1000)
+    }
+    for (let key = 0; key < 1000; key++) store.consume("a", `${key}`, slow, start + 50_000)
+    const known = Array.from({ length: 1000 }, (_, key) => store.knows("a", `${key}`, slow, start + 50_000))
+    assert.strictEqual(known.filter((known) => known).length, 100)
+  })
+
   it("forgets nothing before it is full", () => {
     const store = storeOf(300)
     for (let i = 0; i < 300; i++) store.consume(`limiter ${i % 3}`, `key ${i}`, i % 2 === 0 ? slow : logged)
@@ -195,6 +205,7 @@ describe("memory", () => {
     const [alone, among] = [storeOf(1000), storeOf(1000)]
     // the plan that is known first, and whoever comes later, is not that of the key
     among.consume("a", "first", other)
+    among.consume("a", "key", other, start, 0)
     for (const store of [alone, among]) store.consume("a", "key", plan, start, cost)
     for (let i = 0; i < 100; i++) among.consume("a", `${i}`, other, start + 60_000)
     assert.deepStrictEqual(
