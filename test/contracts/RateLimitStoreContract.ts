@@ -9,7 +9,7 @@ import { RateLimit, RateLimitStore } from "effect-middleware"
 import { randomUUID } from "node:crypto"
 
 export interface Options {
-  /** How many traces of each kind of limits are compared, and how long they are. Default: 20 of up to 60 steps. */
+  /** How many traces of each kind of limits are compared, and how long they are. Default: 40 of up to 60 steps. */
   readonly traces?: number
   /** How many spend at once, in the cases that are about that. Default: 100. */
   readonly atOnce?: number
@@ -25,7 +25,7 @@ export interface Options {
 export const suite = <E>(
   name: string,
   layer: Layer.Layer<RateLimitStore.RateLimitStore, E>,
-  { atOnce = 100, timeout = 60_000, traces = 20, wavers = true }: Options = {}
+  { atOnce = 100, timeout = 60_000, traces = 40, wavers = true }: Options = {}
 ) =>
   describe(name, () => {
     const runtime = ManagedRuntime.make(layer)
