@@ -61,9 +61,7 @@ const wordsOf = (dialect: Dialect) =>
       array: (...items: ReadonlyArray<string>) => `jsonb_build_array(${items.join(", ")})`,
       entries: (log: string) => `jsonb_array_elements(${log}) WITH ORDINALITY AS entries (value, place)`,
       gather: (value: string) => `COALESCE(jsonb_agg(${value} ORDER BY place), '[]')`,
-      push: (log: string, entry: string) => `${log} || jsonb_build_array(${entry})`,
-      addToLast: (log: string, cost: string) =>
-        `jsonb_set(${log}, '{-1,1}', to_jsonb(CAST(${log} -> -1 ->> 1 AS BIGINT) + ${cost}))`
+      push: (log: string, entry: string) => `${log} || jsonb_build_array(${entry})`
     }
     : {
       // one that is used twice has to have a name, and not every client can give it one
@@ -85,8 +83,7 @@ const wordsOf = (dialect: Dialect) =>
       array: (...items: ReadonlyArray<string>) => `json_array(${items.join(", ")})`,
       entries: (log: string) => `(SELECT value, key AS place FROM json_each(${log})) AS entries`,
       gather: (value: string) => `json_group_array(json(${value}) ORDER BY place)`,
-      push: (log: string, entry: string) => `json_insert(${log}, '$[#]', ${entry})`,
-      addToLast: (log: string, cost: string) => `json_set(${log}, '$[#-1][1]', (${log} ->> '$[#-1][1]') + ${cost})`
+      push: (log: string, entry: string) => `json_insert(${log}, '$[#]', ${entry})`
     }
 type Words = ReturnType<typeof wordsOf>
 
@@ -108,7 +105,7 @@ interface Kind {
 }
 
 const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind } => {
-  const { addToLast, array, entries, gather, greatest, least, push } = words
+  const { array, entries, gather, greatest, least, push } = words
   const atLeast0 = (number: string) => `${greatest}(${number}, 0)`
 
   const counted = {
@@ -160,7 +157,7 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
     SlidingWindowLog: {
       cells: ["a", "log"],
       settle: {
-        // what a clock that was set back has left in the future counts as of now
+        // what a clock that was set back has left in the future counts as of now; what came at one time is one entry
         a: `${least}(:a, now)`,
         log: `(SELECT ${gather(array("place", "spent"))}
           FROM (SELECT ${least}(${time}, now) AS place, CAST(SUM(${spent}) AS BIGINT) AS spent FROM ${entries(":log")}
@@ -170,8 +167,7 @@ const kindsOf = (words: Words): { readonly [Tag in (Limit | Ban)["_tag"]]: Kind 
       fits: `(SELECT COALESCE(SUM(${spent}), 0) FROM ${entries(":log")}) + :cost <= :limit`,
       spend: {
         a: "now",
-        log: `CASE WHEN :a = now AND :log <> ${words.json("'[]'")} THEN ${addToLast(":log", ":cost")}
-          ELSE ${push(":log", array("now", ":cost"))} END`
+        log: push(":log", array("now", ":cost"))
       },
       refund: {
         log: `(SELECT ${gather(`CASE WHEN ${time} = :since THEN ${array(time, `${spent} - :cost`)} ELSE value END`)}

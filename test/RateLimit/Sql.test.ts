@@ -449,6 +449,9 @@ function common(it: Vitest.MethodsNonLive<SqlClient.SqlClient, true>, dialect: "
         assert.deepStrictEqual(yield* spent({ now: after, clock: after }), ["2030-01-01", 2])
         // who is behind does not bring the last one back
         assert.deepStrictEqual(yield* spent({ now: before, clock: before }), ["2030-01-01", 3])
+        // unless its clock was wrong for longer
+        const longBefore = before - 2 * 86_400_000
+        assert.deepStrictEqual(yield* spent({ now: longBefore, clock: longBefore }), ["2029-12-29", 4])
       })))
 
   it.effect("takes numbers that no limit admits", () =>
