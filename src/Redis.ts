@@ -177,42 +177,58 @@ export const make = (
 
   const within = (commandTimeout: Duration.DurationInput): Service => {
     const deadlines = makeDeadlines(commandTimeout)
-    const call = (name: string, start: () => Promise<unknown>) =>
+    /** What has failed is tried by what `instead` makes of the failure, once. */
+    const call = (
+      name: string,
+      start: () => Promise<unknown>,
+      instead?: (error: unknown) => (() => Promise<unknown>) | undefined
+    ) =>
       Effect.clockWith((clock) =>
         Effect.async<unknown, RedisError>((resume) => {
           const fail = (reason: Reason, cause?: Error) =>
             resume(Effect.fail(new RedisError({ reason, command: name, ...cause && { cause } })))
           if (pending >= maxPending) return fail("overloaded")
           pending++
-          const done = deadlines.add(clock, () => fail("timeout"))
-          const settle = () => {
+          const waiting = deadlines.add(clock, fail)
+          const succeeded = (reply: unknown) => {
             pending--
-            done()
-          }
-          start().then((reply) => {
-            settle()
+            deadlines.delete(waiting)
             resume(Effect.succeed(reply))
-          }, (error) => {
-            settle()
+          }
+          const failed = (error: unknown) => {
+            pending--
+            deadlines.delete(waiting)
             const cause = withoutArguments(error)
             fail(isReply(error) && !unavailable.test(cause.message) ? "reply" : "connection", cause)
+          }
+          const attempt = (start: () => Promise<unknown>, failed: (error: unknown) => void) => {
+            try {
+              start().then(succeeded, failed)
+            } catch (error) {
+              failed(error)
+            }
+          }
+          attempt(start, (error) => {
+            const next = instead?.(error)
+            if (next === undefined) failed(error)
+            else attempt(next, failed)
           })
         })
       )
     return {
-      send: (key, command) => call(command[0], async () => send(key, command)),
+      send: (key, command) => call(command[0], () => send(key, command)),
       eval: ({ lua, sha1 }, keys, args) => {
         const [key] = keys
         if (keys.length > 1 && new Set(keys.map(hashTag)).size > 1) return Effect.die(new TypeError(differentSlots))
         const rest = [`${keys.length}`, ...keys, ...args]
-        return call("EVAL", async () => {
-          try {
-            return await send(key, ["EVALSHA", sha1, ...rest])
-          } catch (error) {
-            if (!isReply(error) || !messageOf(error).startsWith("NOSCRIPT")) throw error
-            return send(key, ["EVAL", lua, ...rest])
-          }
-        })
+        return call(
+          "EVAL",
+          () => send(key, ["EVALSHA", sha1, ...rest]),
+          (error) =>
+            isReply(error) && messageOf(error).startsWith("NOSCRIPT")
+              ? () => send(key, ["EVAL", lua, ...rest])
+              : undefined
+        )
       },
       within
     }
@@ -226,7 +242,7 @@ const makeDeadlines = (commandTimeout: Duration.DurationInput) => {
   if (!(limit > 0 && limit < Infinity)) {
     throw new TypeError(`Redis: commandTimeout is ${limit} ms: write how long a command may take, such as "250 millis"`)
   }
-  const waiting = new Set<{ readonly deadline: number; readonly expire: () => void }>()
+  const waiting = new Set<Waiting>()
   let watched = false
   const watch = Effect.gen(function*() {
     for (const entry of waiting) {
@@ -235,25 +251,31 @@ const makeDeadlines = (commandTimeout: Duration.DurationInput) => {
         if (left > 0) yield* Effect.sleep(left)
         else {
           waiting.delete(entry)
-          entry.expire()
+          entry.fail("timeout")
         }
       }
     }
     watched = false
   })
   return {
-    /** Expires it in time, unless what this returns is called before. */
-    add: (clock: Clock.Clock, expire: () => void): () => void => {
-      const entry = { deadline: clock.unsafeCurrentTimeMillis() + limit, expire }
+    /** Fails it in time, unless it is deleted before. */
+    add: (clock: Clock.Clock, fail: Waiting["fail"]): Waiting => {
+      const entry = { deadline: clock.unsafeCurrentTimeMillis() + limit, fail }
       waiting.add(entry)
       if (!watched) {
         watched = true
         // of the fiber that happens to be first it has the clock, and nothing that would be kept alive by it
         Runtime.runFork(Runtime.defaultRuntime)(Effect.withClock(watch, clock))
       }
-      return () => void waiting.delete(entry)
-    }
+      return entry
+    },
+    delete: (entry: Waiting) => waiting.delete(entry)
   }
+}
+
+interface Waiting {
+  readonly deadline: number
+  readonly fail: (reason: "timeout") => void
 }
 
 const differentSlots =

@@ -13,8 +13,7 @@ inRedis("RateLimitStore in Redis", {
   suite: (name, redis, isFirst) =>
     Contract.suite(name, RateLimitStore.layerRedis({ timeout: "30 seconds" }).pipe(Layer.provide(redis)), {
       timeout: 120_000,
-      traces: isFirst ? 20 : 4,
-      wavers: false
+      traces: isFirst ? 20 : 4
     })
 })
 

@@ -194,6 +194,13 @@ const make = (
     { ...options, isReply: (error) => error instanceof Error && error.name === "ReplyError" }
   )
 
+/** What is sent in one turn leaves by one call of the system, in place of one each. The client of a Cluster hides its streams. */
+const gather = (stream: Client.Redis["stream"]): void => {
+  if (stream.writableCorked > 0) return
+  stream.cork()
+  process.nextTick(() => stream.uncork())
+}
+
 const node = <A extends object>({ delay }: Tools, options: A) => ({
   connectTimeout: 2000,
   socketTimeout: silence,
@@ -224,6 +231,10 @@ const scoped = (open: (tools: Tools) => Client.Redis | Client.Cluster, options: 
         Effect.timeoutOption(firstConnection)
       )
       // a Cluster without its queue would fail what meets a connection to a node while it is being opened
-      return make(client, options, () => client.status === "ready")
+      return make(client, options, () => {
+        if (client.status !== "ready") return false
+        if (client instanceof Client.Redis) gather(client.stream)
+        return true
+      })
     })
   )

@@ -316,8 +316,7 @@ export const fromRedis = (
   unavailable: (operation: string) => (cause: unknown) => RateLimitUnavailable
 ): Service => {
   /** Of the state, and of each log. */
-  const keysOf = (bucket: Bucket): NonEmptyReadonlyArray<string> => {
-    const { logs } = planOf(bucket.limits)
+  const keysOf = (bucket: Bucket, { logs }: Plan): NonEmptyReadonlyArray<string> => {
     const key = `${prefix}{${limits.nameOf(bucket)}}`
     return logs.length === 0 ? [key] : [key, ...logs.map((i) => `${key}:${i}`)]
   }
@@ -325,63 +324,47 @@ export const fromRedis = (
     operation: "consume" | "peek" | "refund",
     bucket: Bucket,
     { cost, now, since }: { readonly cost: number; readonly now?: number | undefined; readonly since?: number },
-    decode: (reply: unknown) => A
+    decode: (reply: unknown, plan: Plan) => A
   ): Effect.Effect<A, RateLimitUnavailable> => {
     const plan = planOf(bucket.limits)
-    const keys = keysOf(bucket)
+    const asked = [operation, `${cost}`, since === undefined ? "" : `${since}`, now === undefined ? "" : `${now}`]
     const ask = (numbers: ReadonlyArray<string>) =>
-      Effect.matchEffect(
-        redis.eval(plan.script, keys, [operation, `${cost}`, `${since ?? ""}`, `${now ?? ""}`, ...numbers]),
-        {
-          onFailure: (error) => Effect.fail(unavailable(operation)(error)),
-          onSuccess: (reply) => {
-            try {
-              return Effect.succeed(decode(reply))
-            } catch (error) {
-              return Effect.fail(unavailable(operation)(error))
-            }
+      Effect.matchEffect(redis.eval(plan.script, keysOf(bucket, plan), asked.concat(numbers)), {
+        onFailure: (error) => Effect.fail(unavailable(operation)(error)),
+        onSuccess: (reply) => {
+          try {
+            return Effect.succeed(decode(reply, plan))
+          } catch (error) {
+            return Effect.fail(unavailable(operation)(error))
           }
         }
-      )
+      })
     // the periods of the calendar are those of here, until the server says what time it is
     return now === undefined && plan.calendar
       ? Effect.clockWith((clock) => ask(plan.numbers(clock.unsafeCurrentTimeMillis())))
       : ask(plan.numbers(now ?? 0))
   }
   const decide = (operation: "consume" | "peek"): Service["consume"] => (bucket, options) =>
-    run(operation, bucket, options, (reply) => decisionOf(bucket, options.cost, reply))
+    run(operation, bucket, options, (reply, plan) => decisionOf(plan, options.cost, reply))
   return {
     consume: decide("consume"),
     peek: decide("peek"),
     refund: (bucket, options) => run("refund", bucket, options, () => undefined),
     reset: (bucket) => {
-      const keys = keysOf(bucket)
+      const keys = keysOf(bucket, planOf(bucket.limits))
       return Effect.asVoid(Effect.mapError(redis.send(keys[0], ["DEL", ...keys]), unavailable("reset")))
     }
   }
 }
 
 interface Plan {
-  readonly all: NonEmptyReadonlyArray<Limit | Ban>
+  readonly compiled: limits.Compiled
   /** The places of logs, whose lists have keys of their own. */
   readonly logs: ReadonlyArray<number>
   readonly script: Redis.Script
   /** Whether what the script is told of the limits depends on the time. */
   readonly calendar: boolean
   readonly numbers: (now: number) => ReadonlyArray<string>
-}
-
-/** Made once, or once in a period: to ask a calendar takes longer than to ask Redis. */
-const makeNumbers = (all: Plan["all"]): Plan["numbers"] => {
-  const quotas = all.filter((limit) => limit._tag === "Quota")
-  let [from, until, numbers]: [number, number, ReadonlyArray<string>] = [Infinity, -Infinity, []]
-  return (now) => {
-    if (now >= from && now < until) return numbers
-    const periods = quotas.map(({ periodOf }) => periodOf(now))
-    from = Math.max(-Infinity, ...periods.map(({ start }) => start))
-    until = Math.min(Infinity, ...periods.map(({ end }) => end))
-    return numbers = all.flatMap((limit) => argumentsOf(limit, now).map(String))
-  }
 }
 
 const plans = new WeakMap<Limits, Plan>()
@@ -393,29 +376,40 @@ const planOf = (of: Limits): Plan => {
   const kindsOf = all.map(({ _tag }) => _tag).join()
   const script = scripts.get(kindsOf) ?? scriptOf(all)
   scripts.set(kindsOf, script)
+  const numbers = (now: number) => all.flatMap((limit) => argumentsOf(limit, now).map(String))
+  const calendar = all.some(({ _tag }) => _tag === "Quota")
+  const always = calendar ? [] : numbers(0)
   const plan: Plan = {
-    all,
+    compiled: limits.compile(of),
     logs: all.flatMap(({ _tag }, i) => _tag === "SlidingWindowLog" ? [i] : []),
     script,
-    calendar: all.some(({ _tag }) => _tag === "Quota"),
-    numbers: makeNumbers(all)
+    calendar,
+    numbers: calendar ? numbers : () => always
   }
   plans.set(of, plan)
   return plan
 }
 
-const decisionOf = ({ limits: of }: Bucket, cost: number, reply: unknown): Decision => {
-  const compiled = limits.compile(of)
-  if (!Array.isArray(reply) || reply.length < 2 + compiled.stride) throw malformed()
-  const [allowed, now, ...rest] = reply as ReadonlyArray<unknown>
-  const cells = Float64Array.from(rest.slice(0, compiled.stride), toNumber)
+const decisionOf = (plan: Plan, cost: number, reply: unknown): Decision => {
+  const { compiled, logs } = plan
+  if (!Array.isArray(reply) || reply.length < 2 + compiled.stride + logs.length) throw malformed()
+  const replies: ReadonlyArray<unknown> = reply
+  const cells = new Float64Array(compiled.stride)
+  for (let i = 0; i < compiled.stride; i++) cells[i] = toNumber(replies[2 + i])
   const found = new Map<number, Array<number>>()
-  planOf(of).logs.forEach((place, i) => {
-    const log = rest[compiled.stride + i]
+  logs.forEach((place, i) => {
+    const log = replies[2 + compiled.stride + i]
     if (!Array.isArray(log)) throw malformed()
     if (log.length > 0) found.set(place * limits.width, log.map(toNumber))
   })
-  return limits.decided(compiled, { cells, logs: found }, 0, toNumber(now), cost, toNumber(allowed) === 1)
+  return limits.decided(
+    compiled,
+    { cells, logs: found },
+    0,
+    toNumber(replies[1]),
+    cost,
+    toNumber(replies[0]) === 1
+  )
 }
 
 const toNumber = (reply: unknown): number => {

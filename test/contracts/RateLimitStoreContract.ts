@@ -13,11 +13,6 @@ export interface Options {
   readonly traces?: number
   /** How many spend at once, in the cases that are about that. Default: 100. */
   readonly atOnce?: number
-  /**
-   * Whether what a clock that is set back finds is what memory finds. A store that writes nothing where nothing is spent does not
-   * know what has lapsed since. Default: `true`.
-   */
-  readonly wavers?: boolean
   /** How long a case may take, in milliseconds. Default: 60,000. */
   readonly timeout?: number
 }
@@ -25,7 +20,7 @@ export interface Options {
 export const suite = <E>(
   name: string,
   layer: Layer.Layer<RateLimitStore.RateLimitStore, E>,
-  { atOnce = 100, timeout = 60_000, traces = 40, wavers = true }: Options = {}
+  { atOnce = 100, timeout = 60_000, traces = 40 }: Options = {}
 ) =>
   describe(name, () => {
     const runtime = ManagedRuntime.make(layer)
@@ -38,7 +33,7 @@ export const suite = <E>(
       it(`decides as memory does: ${title}`, async () => {
         await FastCheck.assert(
           FastCheck.asyncProperty(
-            wavers ? trace : forward,
+            trace,
             (steps) => run((store) => followed(store, [limits], steps))
           ),
           { numRuns: traces }
@@ -237,7 +232,7 @@ const trace = FastCheck.oneof(
   ].map((after) => FastCheck.array(stepAfter(after), { maxLength: 60, size: "max" }))
 )
 
-/** What one plan, or one store, makes of a clock that was set back, another does not have to. */
+/** What one plan makes of a clock that was set back, another does not have to. */
 const forward = trace.map((steps) => steps.map((step) => ({ ...step, after: Math.abs(step.after) })))
 
 /** A store and memory, step by step. */
