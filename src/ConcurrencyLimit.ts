@@ -26,7 +26,7 @@ import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Client } from "./Forwarded.js"
-import { parseAddress } from "./internal/address.js"
+import { networkOf } from "./internal/address.js"
 import { type Gate, Gates } from "./internal/gate.js"
 import type { ExchangeImpl } from "./internal/kernel.js"
 import * as Node from "./internal/load.js"
@@ -335,15 +335,12 @@ const sourceOf = ({ request }: ExchangeImpl) => request.source as object
 const compileKey = (key: Key | undefined): (exchange: Middleware.Exchange<Client>) => string => {
   if (key === undefined) return () => ""
   return key === "client"
-    ? (exchange) => networkOf(exchange.get(Client).address)
+    ? (exchange) => {
+      const { address } = exchange.get(Client)
+      // of IPv6 the /64, since a client may have any address in it
+      return address === undefined ? "unknown" : networkOf(address, 32, 64) ?? "unknown"
+    }
     : ({ request }) => key(request)
-}
-
-/** The /64 of an IPv6 address, since a client may have any address in it. */
-const networkOf = (text: string | undefined): string => {
-  const address = text === undefined ? undefined : parseAddress(text)
-  if (address === undefined) return "unknown"
-  return "parts" in address ? address.parts.slice(0, 4).join(":") : String(address)
 }
 
 const compileShed = (shed: ShedOptions | undefined): (exchange: Middleware.Exchange) => boolean => {

@@ -342,7 +342,7 @@ export interface BanOptions {
 /**
  * Limits that apply together, all or nothing: if one refuses, none of them is spent. Make it outside of what runs per request.
  *
- * Throws where there is none, and where two have one name.
+ * Throws where there is none, where there are more than 16, and where two have one name.
  *
  * @example
  * ```ts
@@ -363,6 +363,11 @@ export const limits = (
 ): Limits => {
   const list: NonEmptyReadonlyArray<Limit> = "_tag" in all ? [all] : all
   if (list.length === 0) throw new TypeError("RateLimit: limits is empty: write one, such as RateLimit.gcra(...)")
+  if (list.length > mostLimits) {
+    throw new TypeError(
+      `RateLimit: limits has ${list.length}: write ${mostLimits} at most, of which the strictest decide`
+    )
+  }
   const names = new Set<string>()
   for (const { name } of list) {
     if (names.has(name)) {
@@ -378,6 +383,9 @@ export const limits = (
     ban: { _tag: "Ban", name: "ban", limit: whole("ban", "after", ban.after), window: within, duration }
   }
 }
+
+/** A script of Redis has room for some more. */
+const mostLimits = 16
 
 // ---------------------------------------------------------------------------------------------------------------------
 // keys

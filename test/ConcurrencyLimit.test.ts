@@ -612,13 +612,20 @@ describe("keys", () => {
       const port = yield* listenTo(stack(app))
       const from = (client: string, path: string) =>
         Effect.fork(request(port, { path, headers: { "x-forwarded-for": client } }))
-      const clients = ["192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1", "unknown"]
+      const clients = ["192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1", "64:ff9b::c000:203", "unknown"]
       const first = []
       for (const [i, client] of clients.entries()) {
         first.push(yield* from(client, `/${i}`))
         yield* came
       }
-      const same = ["192.0.2.1", "::ffff:192.0.2.2", "2001:DB8::1:ffff:0:0:1", "2001:db8:0:2:f::", "_hidden"]
+      const same = [
+        "192.0.2.1",
+        "::ffff:192.0.2.2",
+        "2001:DB8::1:ffff:0:0:1",
+        "2001:db8:0:2:f::",
+        "192.0.2.3",
+        "_hidden"
+      ]
       for (const client of same) {
         assert.deepStrictEqual([client, yield* statusOf(yield* from(client, "/x"))], [client, 503])
       }

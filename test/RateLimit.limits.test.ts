@@ -1,6 +1,6 @@
 /** What limits are made of, and what their constructors refuse. */
 import { assert, describe, it } from "@effect/vitest"
-import { FastCheck } from "effect"
+import { Array as Arr, FastCheck } from "effect"
 import { RateLimit } from "effect-middleware"
 
 const windows: ReadonlyArray<
@@ -127,6 +127,11 @@ const mistakes: ReadonlyArray<Mistake> = [
     // @ts-expect-error it takes one at least
     () => RateLimit.limits([]),
     "RateLimit: limits is empty: write one, such as RateLimit.gcra(...)"
+  ],
+  [
+    "limits: too many",
+    () => RateLimit.limits(Arr.makeBy(17, (i) => RateLimit.gcra({ limit: 1, window: 1000 + i }))),
+    "RateLimit: limits has 17: write 16 at most, of which the strictest decide"
   ],
   ...wholeNumbers(
     "ban",

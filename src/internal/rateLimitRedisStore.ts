@@ -259,46 +259,44 @@ local changed = ${
       " or "
     )
   }
-local function keep()
+local keeps = false
+local fits, allowed
+if mode == "refund" then
+  ${lines(limited.map(({ kind, of }) => of(kind.refund)))}
+  keeps = true
+else
+  fits = ${limited.map(({ kind, of }) => `(${of(kind.fits)})`).join(" and ")}
+  allowed = fits${ban === undefined ? "" : ` and ${ban.of(ban.kind.fits)}`}
+end
+if mode == "consume" then
+  keeps = changed
+  if allowed and cost > 0 then
+    ${lines(limited.map(({ kind, of }) => of(kind.spend)))}
+    keeps = true
+  ${
+    ban === undefined ? "" : `elseif not fits and ${ban.of(ban.kind.fits)} then
+    ${ban.of(ban.kind.spend)}
+    keeps = true
+  `
+  }end
+end
+if keeps then
   local lapse = math.max(0, ${parts.map(({ kind, of }) => `(${of(kind.lapse)})`).join(", ")})
   ${lines(logged.map(({ i }) => `log${i}.commit()`))}
   if lapse <= 0 then
     redis.call("DEL", KEYS[1])
     ${lines(logged.map(({ i }) => `log${i}.expire()`))}
-    return
-  end
-  -- a time that is given passes at another pace than that of the server
-  if ARGV[4] ~= "" then lapse = math.max(lapse, 60000) end
-  local ttl = string.format("%.0f", lapse)
-  redis.call("SET", KEYS[1], string.format("${Array(size).fill("%.0f").join(" ")}", ${
+  else
+    -- a time that is given passes at another pace than that of the server
+    if ARGV[4] ~= "" then lapse = math.max(lapse, 60000) end
+    local ttl = string.format("%.0f", lapse)
+    redis.call("SET", KEYS[1], string.format("${Array(size).fill("%.0f").join(" ")}", ${
     parts.map(({ i }) => `a${i}, b${i}, c${i}`).join(", ")
   }), "PX", ttl)
-  ${lines(logged.map(({ i }) => `log${i}.expire(ttl)`))}
-end
-if mode == "refund" then
-  ${lines(limited.map(({ kind, of }) => of(kind.refund)))}
-  keep()
-  return 0
-end
-local fits = ${limited.map(({ kind, of }) => `(${of(kind.fits)})`).join(" and ")}
-local allowed = fits${ban === undefined ? "" : ` and ${ban.of(ban.kind.fits)}`}
-if mode == "consume" then
-  if allowed then
-    if cost > 0 then
-      ${lines(limited.map(({ kind, of }) => of(kind.spend)))}
-      keep()
-    elseif changed then
-      keep()
-    end
-  ${
-    ban === undefined ? "" : `elseif not fits and ${ban.of(ban.kind.fits)} then
-    ${ban.of(ban.kind.spend)}
-    keep()
-  `
-  }elseif changed then
-    keep()
+    ${lines(logged.map(({ i }) => `log${i}.expire(ttl)`))}
   end
 end
+if mode == "refund" then return 0 end
 return { allowed and 1 or 0, now, ${parts.map(({ i }) => `a${i}, b${i}, c${i}`).join(", ")}${
     logged.map(({ i }) => `, (allowed or cost > limit${i}) and {} or log${i}.first(b${i} + cost - limit${i})`).join("")
   } }

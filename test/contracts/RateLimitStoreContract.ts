@@ -4,7 +4,7 @@
  * Each case has keys of its own, so the store may be shared. Its times are those that the callers give, far in the future.
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Effect, FastCheck, type Layer, ManagedRuntime } from "effect"
+import { Array as Arr, Effect, FastCheck, type Layer, ManagedRuntime } from "effect"
 import { RateLimit, RateLimitStore } from "effect-middleware"
 import { randomUUID } from "node:crypto"
 
@@ -56,6 +56,25 @@ export const suite = <E>(
         { numRuns: traces }
       )
     }, timeout)
+
+    it("decides as memory does: as many limits as there may be", () =>
+      run((store) => {
+        const most = RateLimit.limits(
+          Arr.flatMap(Arr.makeBy(3, String), (name) => [
+            RateLimit.slidingWindowLog({ limit: 5, window: 1000, name: `a${name}` }),
+            RateLimit.quota({ limit: 50, per: "hour", name: `b${name}` }),
+            RateLimit.quota({ limit: 60, per: "day", name: `c${name}` }),
+            RateLimit.slidingWindowCounter({ limit: 9, window: 2000, name: `d${name}` }),
+            RateLimit.tokenBucket({ capacity: 9, refill: 1, every: 100, name: `e${name}` })
+          ]).concat(RateLimit.backOff({ after: 100 })),
+          { ban: { after: 3, duration: 5000 } }
+        )
+        return followed(
+          store,
+          [most],
+          Arr.makeBy(20, (i): Step => ({ operation: "consume", cost: 1, after: 60 + i, which: 0 }))
+        )
+      }), timeout)
 
     it("admits when it has said that it would, and not before", () =>
       run((store) =>
