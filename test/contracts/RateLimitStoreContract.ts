@@ -59,21 +59,18 @@ export const suite = <E>(
 
     it("decides as memory does: as many limits as there may be", () =>
       run((store) => {
-        const most = RateLimit.limits(
-          Arr.flatMap(Arr.makeBy(3, String), (name) => [
+        const most = RateLimit.limits([
+          RateLimit.backOff({ after: 100 }),
+          ...["1", "2", "3"].flatMap((name) => [
             RateLimit.slidingWindowLog({ limit: 5, window: 1000, name: `a${name}` }),
             RateLimit.quota({ limit: 50, per: "hour", name: `b${name}` }),
             RateLimit.quota({ limit: 60, per: "day", name: `c${name}` }),
             RateLimit.slidingWindowCounter({ limit: 9, window: 2000, name: `d${name}` }),
             RateLimit.tokenBucket({ capacity: 9, refill: 1, every: 100, name: `e${name}` })
-          ]).concat(RateLimit.backOff({ after: 100 })),
-          { ban: { after: 3, duration: 5000 } }
-        )
-        return followed(
-          store,
-          [most],
-          Arr.makeBy(20, (i): Step => ({ operation: "consume", cost: 1, after: 60 + i, which: 0 }))
-        )
+          ])
+        ], { ban: { after: 3, duration: 5000 } })
+        const steps = Arr.makeBy(20, (i): Step => ({ operation: "consume", cost: 1, after: 60 + i, which: 0 }))
+        return followed(store, [most], steps)
       }), timeout)
 
     it("admits when it has said that it would, and not before", () =>
