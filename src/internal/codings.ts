@@ -74,3 +74,14 @@ export const isLive = (type: string): boolean =>
 export const isCompressible = (type: string): boolean =>
   type !== "text/event-stream" &&
   (db[type]?.compressible ?? (/^text\/|\+(?:json|text|xml)$/.test(type) || isLive(type)))
+
+/** With a file name of so many bytes in its header (RFC 1952 section 2.3.1), which is passed over by who reads it. */
+export const padGzip = (gzip: Uint8Array, length: number): Uint8Array => {
+  const padded = new Uint8Array(gzip.length + length + 1)
+  padded.set(gzip.subarray(0, 10))
+  // FNAME
+  padded[3] = padded[3]! | 8
+  padded.fill(0x61, 10, 10 + length)
+  padded.set(gzip.subarray(10), 11 + length)
+  return padded
+}
