@@ -79,7 +79,7 @@ export interface Options<Name extends string = string> {
   readonly flush?: boolean | undefined
   /**
    * What is done with personal responses, whose size could tell what they say (BREACH): those that set a cookie, are
-   * `private` or `no-store`, or vary by `Cookie` or `Authorization`.
+   * `private` or `no-store`, or vary by a `Cookie` or `Authorization` that the request has.
    *
    * - `"off"`: they are compressed.
    * - `"skip"`: they are not.
@@ -216,10 +216,12 @@ const isCoded = (response: Facts["response"]) => codingsOf(response["content-enc
 const isKnownAsWeak = (etag: string | undefined, ifNoneMatch: string | undefined) =>
   etag !== undefined && ifNoneMatch !== undefined && ifNoneMatch.includes(weaken(etag))
 
-const isPersonal = ({ response, setsCookie }: Facts) =>
+const isPersonal = ({ request, response, setsCookie }: Facts) =>
   setsCookie || response["set-cookie"] !== undefined || hasDirective(response["cache-control"], "private") ||
   hasDirective(response["cache-control"], "no-store") ||
-  splitList(response["vary"] ?? "").some((name) => /^(?:cookie|authorization|\*)$/i.test(name))
+  splitList((response["vary"] ?? "").toLowerCase()).some((name) =>
+    name === "*" || (name === "cookie" || name === "authorization") && request[name] !== undefined
+  )
 
 const defaults: { readonly [C in Coding]: { readonly level: number; readonly least: number; readonly most: number } } =
   {

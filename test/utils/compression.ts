@@ -25,7 +25,7 @@ export const json = (size: number): string => {
     { length: Math.ceil(size / 40) },
     (_, id) => `{"id":${id},"name":"user ${(id * 7919) % 1000}","on":${id % 3 === 0}}`
   )
-  return rows.join(",\n").padEnd(size, "x").slice(0, size)
+  return rows.join(", ").padEnd(size, "x").slice(0, size)
 }
 
 export interface Received {
