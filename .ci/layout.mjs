@@ -25,6 +25,7 @@ export const kernel = ["internal/failures", "internal/kernel", "internal/routes"
 export const shared = [
   "internal/answers",
   "internal/lift",
+  "internal/recode",
   "internal/redisClient",
   "internal/report",
   "internal/requestBody",

@@ -40,5 +40,5 @@ const unquoted = (element: string): string =>
   element.includes("\"") ? element.replace(/"(?:[^"\\]|\\.)*"/gs, "\"\"") : element
 
 /** RFC 9110 section 12.4.2. */
-const quality = (text: string): number | undefined =>
+export const quality = (text: string): number | undefined =>
   /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(text) ? Number(text) : undefined

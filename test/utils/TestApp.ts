@@ -17,6 +17,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Effect, Layer, Option, type Runtime, type Scope } from "effect"
 import { type Middleware, Stack } from "effect-middleware"
 import * as Http from "node:http"
+import { codings, decode } from "./compression.js"
 
 export interface Init {
   readonly method?: string
@@ -52,6 +53,12 @@ export const unknownRoute: Init = { method: "PURGE" }
 
 // --- clients ---------------------------------------------------------------------------------------------------------
 
+/** What was sent to an answer to HEAD, and what is not coded in a way that is known here, is as it is. */
+const textOf = (coding: string | null | undefined, bytes: Uint8Array): string =>
+  bytes.length > 0 && codings.some((known) => known === coding)
+    ? decode(coding!, bytes).toString()
+    : Buffer.from(bytes).toString()
+
 type Handler = (request: Request) => Promise<Response>
 
 const viaWeb = (make: (runtime: Runtime.Runtime<never>) => Handler): Mounted =>
@@ -71,7 +78,7 @@ const viaWeb = (make: (runtime: Runtime.Runtime<never>) => Handler): Mounted =>
           status: response.status,
           headers: Object.fromEntries(response.headers),
           cookies: response.headers.getSetCookie(),
-          body: await response.text()
+          body: textOf(response.headers.get("content-encoding"), new Uint8Array(await response.arrayBuffer()))
         }
       })
   })
@@ -93,7 +100,7 @@ export const request = (
           status: response.statusCode!,
           headers: rest as Record<string, string>,
           cookies,
-          body: Buffer.concat(chunks).toString()
+          body: textOf(response.headers["content-encoding"], Buffer.concat(chunks))
         }))
       })
     })

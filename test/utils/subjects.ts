@@ -6,6 +6,7 @@ import {
   AccessLog,
   Authentication,
   BodyLimit,
+  Compression,
   ConcurrencyLimit,
   Cors,
   ExceptionHandlers,
@@ -183,6 +184,10 @@ export const subjects: ReadonlyArray<Subject> = [
   subject("BodyLimit", () => BodyLimit.middleware()),
   // nothing in its header tells how long the body is that another middleware has made
   subject("BodyLimit, counting", () => stackOf(rewritten, BodyLimit.middleware())),
+  subject("Compression", () => Compression.middleware({ minSize: 0 })),
+  subject("Compression, of what the client takes", () => Compression.middleware({ minSize: 0 }), {
+    allowed: { headers: { "accept-encoding": "gzip" } }
+  }),
   subject("IpRestriction", () => behindProxy(IpRestriction.middleware({ allow: ["192.0.2.0/24"] })), secure),
   subject("IpRestriction, of a layer", () => behindProxy(IpRestriction.middleware({ lists: Blocked })), {
     ...secure,
