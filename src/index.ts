@@ -28,6 +28,13 @@ export * as Authorization from "./Authorization.js"
 export * as BodyLimit from "./BodyLimit.js"
 
 /**
+ * Compresses what goes back: gzip, Brotli, zstd, deflate, as the client asks for by `Accept-Encoding`.
+ *
+ * @since 0.1.0
+ */
+export * as Compression from "./Compression.js"
+
+/**
  * Limits how many requests are worked on at once, and refuses at once what would only wait.
  *
  * @since 0.1.0
