@@ -3,6 +3,7 @@ import * as assert from "node:assert/strict"
 import * as Fs from "node:fs"
 import * as Http from "node:http"
 import { setTimeout } from "node:timers/promises"
+import { gunzipSync } from "node:zlib"
 import type { Name } from "./contestants.js"
 import type { Redis } from "./redis.js"
 import { badTokens, type Case, cases, content, isLimited, limits, origins, type Reply, wanted, window } from "./work.js"
@@ -98,9 +99,9 @@ export const ask = (
 ): Promise<Reply> =>
   new Promise((resolve, reject) => {
     const request = Http.request({ port, method, path, headers, agent: false }, async (response) => {
-      let body = ""
-      for await (const chunk of response.setEncoding("utf8")) body += chunk
+      const bytes = Buffer.concat(await response.toArray())
       const { headers, rawHeaders, statusCode } = response
+      const body = (headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes).toString()
       const names = rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
       const twice = names.filter((name, i) => names.indexOf(name) < i && name !== "vary" && name !== "set-cookie")
       if (twice.length > 0) return reject(new Error(`${method} ${path}: sends ${twice.join(", ")} twice`))
@@ -118,13 +119,16 @@ const total = /^total;dur=\d+(?:\.\d+)?$/
 const isWait = (value: string) => /^[1-9]\d*$/.test(value) && Number(value) * 1000 <= window
 
 /** What Node says of the connection, and what says nothing. */
-const ignored = (name: string, value: string, status: number): boolean =>
+const ignored = (name: string, value: string, { headers, status }: Reply): boolean =>
+  // what is compressed is as long as it is
+  (headers["content-encoding"] !== undefined && (name === "content-length" || name === "transfer-encoding")) ||
   name === "date" || name === "connection" || name === "keep-alive" ||
   // `cors` of Express and `@fastify/cors` send it, for an old Safari; a preflight has nothing to expose
   (status === 204 && ((name === "content-length" && value === "0") || name === "access-control-expose-headers"))
 
-const normalise = ({ body, headers, status }: Reply): Reply => {
-  const kept = Object.entries(headers).filter(([name, value]) => !ignored(name, value, status))
+const normalise = (reply: Reply): Reply => {
+  const { body, headers, status } = reply
+  const kept = Object.entries(headers).filter(([name, value]) => !ignored(name, value, reply))
   return { status, headers: Object.fromEntries(kept.map(([name, value]) => [name, normal(name, value)])), body }
 }
 
@@ -133,6 +137,7 @@ const normal = (name: string, value: string): string => {
   if (name === "x-request-id") return uuid4.test(value) ? wanted.id : value
   if (name === "server-timing") return total.test(value) ? wanted.time : value
   if (name === "retry-after") return isWait(value) ? wanted.wait : value
+  if (name === "vary") value = value.toLowerCase().replace(/\b[a-z]/g, (letter) => letter.toUpperCase())
   if (!lists.test(name)) return value
   return value.split(",").map((item) => item.trim()).filter((item) => !optional.test(item.toLowerCase())).sort().join()
 }

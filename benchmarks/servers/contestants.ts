@@ -10,7 +10,7 @@ export interface Contestant {
 export const contestants = [
   {
     name: "raw",
-    is: "`node:http`, by hand, in one function; `ioredis`",
+    is: "`node:http` and `node:zlib`, by hand, in one function; `ioredis`",
     packages: ["ioredis"]
   },
   {
@@ -25,12 +25,13 @@ export const contestants = [
   },
   {
     name: "fastify",
-    is: "hooks, response schemas, `@fastify/cors`; `fast-jwt`, with its cache; `@fastify/rate-limit`",
-    packages: ["fastify", "@fastify/cors", "fast-jwt", "@fastify/rate-limit", "ioredis"]
+    is:
+      "hooks, response schemas, `@fastify/cors`, `@fastify/compress`; `fast-jwt`, with its cache; `@fastify/rate-limit`",
+    packages: ["fastify", "@fastify/cors", "@fastify/compress", "fast-jwt", "@fastify/rate-limit", "ioredis"]
   },
   {
     name: "hono",
-    is: "its own `timing`, `request-id`, `cors` and `jwt`; `rate-limiter-flexible`",
+    is: "its own `timing`, `request-id`, `cors`, `compress` and `jwt`; `rate-limiter-flexible`",
     packages: ["hono", "@hono/node-server", "rate-limiter-flexible", "ioredis"]
   },
   {
@@ -41,13 +42,21 @@ export const contestants = [
   {
     name: "express",
     is:
-      "without ETag and `X-Powered-By`; `cors`; `jsonwebtoken`; `express-rate-limit`, and `rate-limiter-flexible` in Redis",
-    packages: ["express", "cors", "jsonwebtoken", "express-rate-limit", "rate-limiter-flexible", "ioredis"]
+      "without ETag and `X-Powered-By`; `cors`, `compression`; `jsonwebtoken`; `express-rate-limit`, and `rate-limiter-flexible` in Redis",
+    packages: [
+      "express",
+      "cors",
+      "compression",
+      "jsonwebtoken",
+      "express-rate-limit",
+      "rate-limiter-flexible",
+      "ioredis"
+    ]
   },
   {
     name: "starlette",
     is:
-      "its own `TrustedHostMiddleware` and `CORSMiddleware`, PyJWT, all else as plain ASGI, on uvicorn with uvloop and httptools",
+      "its own `TrustedHostMiddleware`, `CORSMiddleware` and `GZipMiddleware`, PyJWT, all else as plain ASGI, on uvicorn with uvloop and httptools",
     packages: []
   }
 ] as const satisfies ReadonlyArray<Contestant>

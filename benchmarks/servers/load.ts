@@ -42,6 +42,8 @@ export interface Measured {
   readonly busy: number
   readonly saturated: Latency
   readonly paced: Latency
+  /** Of an answer, with its header. */
+  readonly bytes: number
   /** Megabytes of resident memory afterwards. */
   readonly memory: number
 }
@@ -50,11 +52,15 @@ const { connections, measuring, pid, port, rate, requests, status, warmUp } = JS
 const bytes = requests.map((request) => Buffer.from(request, "latin1"))
 const statusLine = `HTTP/1.1 ${status} `
 
+const lastChunk = Buffer.from("\r\n0\r\n\r\n")
+
 class Connection {
   /** When the request that is under way was sent, or was due. */
   since = 0
   #unread = 0
   #head = ""
+  /** In place of a length: the last bytes that have come. */
+  #tail: Buffer | undefined
   readonly #socket: Net.Socket
 
   constructor(
@@ -79,12 +85,20 @@ class Connection {
   }
 
   #read(length: number, buffer: Uint8Array): boolean {
+    received += length
+    if (this.#tail !== undefined) return this.#chunked(Buffer.from(buffer.buffer, buffer.byteOffset, length))
     if (this.#unread > 0) this.#unread -= length
     else {
       this.#head += Buffer.from(buffer.buffer, buffer.byteOffset, length).toString("latin1")
       const end = this.#head.indexOf("\r\n\r\n")
       if (end < 0) return true
       if (!this.#head.startsWith(statusLine)) fail(`the answer is not ${status}: ${this.#head.slice(0, end)}`)
+      if (/\r\ntransfer-encoding: *chunked/i.test(this.#head.slice(0, end))) {
+        const rest = Buffer.from(this.#head.slice(end + 4), "latin1")
+        this.#head = ""
+        this.#tail = Buffer.alloc(0)
+        return this.#chunked(rest)
+      }
       const size = /\r\ncontent-length: *(\d+)/i.exec(this.#head.slice(0, end))
       this.#unread = (size === null ? 0 : Number(size[1])) - (this.#head.length - end - 4)
       this.#head = ""
@@ -93,7 +107,20 @@ class Connection {
     if (this.#unread === 0) this.answered(this)
     return true
   }
+
+  /** The end of a chunked body is known by its last bytes, which compressed ones have by chance once in 2^56. */
+  #chunked(bytes: Buffer): boolean {
+    this.#tail = Buffer.concat([this.#tail!, bytes]).subarray(-lastChunk.length)
+    if (this.#tail.equals(lastChunk)) {
+      this.#tail = undefined
+      this.answered(this)
+    }
+    return true
+  }
 }
+
+/** Of all answers. */
+let received = 0
 
 const fail = (reason: string): never => {
   console.error(reason)
@@ -167,6 +194,7 @@ const warm: Array<number> = []
 await saturate(warm, () => warm.length >= warmUp)
 
 const saturated: Array<number> = []
+received = 0
 const cpuBefore = cpuTime()
 const began = now()
 // by wall time, it would be less on a machine with other work
@@ -176,6 +204,7 @@ await saturate(saturated, () => over)
 clearInterval(timer)
 const took = now() - began
 const cpu = cpuTime() - cpuBefore
+const bytesEach = received / saturated.length
 
 const paced: Array<number> = []
 await pace(measuring, paced)
@@ -186,6 +215,7 @@ const measured: Measured = {
   busy: cpu / took,
   saturated: latency(saturated),
   paced: latency(paced),
+  bytes: bytesEach,
   memory: memory()
 }
 console.log(JSON.stringify(measured))

@@ -94,6 +94,7 @@ export interface Asked<Name extends string, Variant extends string> {
   readonly name: string
   readonly variant: Variant
   readonly servers: ReadonlyArray<Name>
+  readonly weight?: number
 }
 
 /** By the names of case and server; one a round, in the order of the rounds. */
@@ -120,9 +121,19 @@ export const measure = async <
   )
   const script = Path.join(folder, "benchmarks", "servers", "load.js")
   const load = async (server: Server<Name>, one: Case, warmUp: number): Promise<Measured> => {
-    const { connections, measuring, rate } = plan
+    const { measuring } = plan
     const { pid, port } = server
-    const all: Job = { ...await job(server, one), port, pid, connections, warmUp, measuring, rate }
+    const { weight = 1 } = one
+    const all: Job = {
+      ...await job(server, one),
+      port,
+      pid,
+      connections: Math.max(4, Math.round(plan.connections / weight)),
+      warmUp: Math.ceil(warmUp / weight),
+      // a few of what takes long say nothing
+      measuring: weight > 100 ? measuring * 3 : measuring,
+      rate: plan.rate / weight
+    }
     const { stdout } = await execFile(...on("load", process.execPath, [script, JSON.stringify(all)]))
       .catch(({ stderr }: { readonly stderr: string }) => {
         throw new Error(`${server.name}, ${one.name}: ${stderr}`)
@@ -147,7 +158,7 @@ export const measure = async <
             log(
               `round ${round + 1}/${plan.rounds}  ${one.name}, ${server.name}: ${throughput.toFixed(0)} requests/s, ${
                 cpu.toFixed(0)
-              } µs CPU, p99 ${paced.p99.toFixed(1)} ms at ${plan.rate}/s`
+              } µs CPU, p99 ${paced.p99.toFixed(1)} ms at ${plan.rate / (one.weight ?? 1)}/s`
             )
           }
         }

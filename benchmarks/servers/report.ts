@@ -9,6 +9,7 @@ interface Case {
   readonly method: string
   readonly path: string
   readonly expected: { readonly status: number }
+  readonly weight?: number
 }
 
 type Figure = (measured: Measured) => number
@@ -40,7 +41,7 @@ export const tables = (asked: ReadonlyArray<Case>, results: Results, rate: numbe
     ...asked.flatMap((one) => [
       `## ${one.name}`,
       `\`${one.method} ${one.path}\`, ${one.expected.status}: ${one.is}.`,
-      caseTable(results.get(one.name)!, rate)
+      caseTable(results.get(one.name)!, rate / (one.weight ?? 1))
     ])
   ].join("\n\n")
 }
@@ -56,7 +57,7 @@ const caseTable = (servers: ReadonlyMap<string, ReadonlyArray<Measured>>, rate: 
   const latency = (rounds: ReadonlyArray<Measured>, of: (measured: Measured) => Latency) =>
     (["p50", "p99"] as const).map((p) => decimals(median(rounds.map((one) => of(one)[p])))).join(" / ")
   return table(
-    ["", "CPU µs", "of raw", "requests/s", "of raw", "p50 / p99 ms", `p50 / p99 ms at ${rate}/s`, "MB"],
+    ["", "CPU µs", "of raw", "requests/s", "of raw", "p50 / p99 ms", `p50 / p99 ms at ${rate}/s`, "bytes", "MB"],
     sorted(servers, cpu).map(({ name, rounds, spread: cpus }) => [
       name,
       range(cpus),
@@ -65,6 +66,7 @@ const caseTable = (servers: ReadonlyMap<string, ReadonlyArray<Measured>>, rate: 
       ofRaw(rounds, throughput),
       latency(rounds, ({ saturated }) => saturated),
       latency(rounds, ({ paced }) => paced),
+      decimals(median(rounds.map(({ bytes }) => bytes))),
       decimals(median(rounds.map(({ memory }) => memory)))
     ])
   )

@@ -39,9 +39,12 @@ export const run = async (
     log("Starlette is left out: apt-get install python3-starlette uvicorn python3-uvloop python3-httptools python3-jwt")
   }
   const limiting = servers.filter(({ name }) => name !== "starlette")
+  // platform has no compression, and Koa's is a package that few have
+  const compressing = servers.filter(({ name }) => name !== "effect" && name !== "koa")
+  const doing = (variant: Variant) => isLimited(variant) ? limiting : variant === "compressed" ? compressing : servers
   const asked = select("case", cases, selection.cases)
     .filter(({ variant }) => Redis.isInstalled || !needsRedis(variant))
-    .map((one) => ({ ...one, servers: (isLimited(one.variant) ? limiting : servers).map(({ name }) => name) }))
+    .map((one) => ({ ...one, servers: doing(one.variant).map(({ name }) => name) }))
     .filter(({ servers }) => servers.length > 0)
   if (!Redis.isInstalled) log("What needs Redis is left out: apt-get install redis-server")
   if (limiting.length < servers.length && asked.some(({ variant }) => isLimited(variant))) {

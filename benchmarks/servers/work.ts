@@ -2,8 +2,8 @@
  * The application that every server is: what it is asked, and what has to come of it.
  *
  * Outermost first: who the client is (no proxy is trusted), the time it took, a request id, trusted hosts, CORS,
- * failures and unknown routes as problem details, and a router of two routes. The variant `auth` has a bearer token
- * between CORS and the rest, and those that limit have a fixed window for each address there.
+ * failures and unknown routes as problem details, and a router of a few routes. The variant `auth` has a bearer token
+ * between CORS and the rest, those that limit have a fixed window for each address there, and `compressed` has gzip.
  */
 import { createHmac } from "node:crypto"
 
@@ -22,8 +22,22 @@ export interface User {
 
 const user = (id: number): User => ({ id, name: "Ada Lovelace", email: "ada@example.com" })
 
+const several = (length: number): ReadonlyArray<User> => Array.from({ length }, (_, i) => user(i + 1))
+
 /** 20 kB of JSON. */
-export const users: ReadonlyArray<User> = Array.from({ length: 340 }, (_, i) => user(i + 1))
+export const users = several(340)
+/** 1 kB, and 100 kB. */
+export const few = several(18)
+export const many = several(1700)
+
+/** 10 MB, which nobody has at once: a piece at a time. */
+export const exported = {
+  type: "text/csv",
+  pieces: 160,
+  piece: Buffer.from(
+    several(1400).map(({ email, id, name }) => `${id},${name},${email}\n`).join("").padEnd(65_536, "\n")
+  )
+}
 
 export const lockedId = 13
 
@@ -42,6 +56,10 @@ export const problems = {
   notFound: JSON.stringify({ title: "Not Found", status: 404 }),
   userLocked: JSON.stringify({ type: "https://example.com/problems/user-locked", title: "User locked", status: 409 }),
   tooMany: JSON.stringify({ title: "Too Many Requests", status: 429, detail: "There were too many requests" })
+}
+
+export const pieces = function*() {
+  for (let i = 0; i < exported.pieces; i++) yield exported.piece
 }
 
 /** Signs the tokens, by HS256; `starlette.py` has it, the issuer and the audience too. */
@@ -95,9 +113,9 @@ export type Limited = keyof typeof limits
 
 /**
  * Without any middleware; with all of it; with a line of JSON a request on standard output beside; with a token for each
- * request; and with a limit.
+ * request; with a limit; and with gzip for what is a kilobyte or more.
  */
-export type Variant = "bare" | "full" | "logged" | "auth" | Limited
+export type Variant = "bare" | "full" | "logged" | "auth" | "compressed" | Limited
 
 export const isLimited = (variant: Variant): variant is Limited => Object.hasOwn(limits, variant)
 export const needsRedis = (variant: Variant): boolean => variant.startsWith("redis")
@@ -110,6 +128,8 @@ export interface Case {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly expected: Reply
+  /** So many times fewer are asked for: of what takes long. */
+  readonly weight?: number
 }
 
 /** A reply as `check.ts` reads it: names in lower case, without what is about the connection. */
@@ -129,7 +149,7 @@ const sent = {
   referer: `${origins[0]!}/`
 }
 
-export const content = (headers: Readonly<Record<string, string>>, body: string) => ({
+export const content = (headers: Readonly<Record<string, string>>, body: string): Pick<Reply, "body" | "headers"> => ({
   headers: { ...headers, "content-length": `${Buffer.byteLength(body)}` },
   body
 })
@@ -187,6 +207,24 @@ const auth = (
     crossOrigin(content(headers, body))
   ),
   variant: "auth"
+})
+
+const compressed = (
+  name: string,
+  is: string,
+  path: string,
+  { body, headers: { "content-type": type } }: Pick<Reply, "body" | "headers">,
+  weight = 1
+): Case => ({
+  ...full(
+    name,
+    is,
+    { path, headers: { "accept-encoding": "gzip" } },
+    200,
+    { body, headers: { ...exposed, "content-type": type!, "content-encoding": "gzip", vary: "Accept-Encoding,Origin" } }
+  ),
+  variant: "compressed",
+  weight
 })
 
 const everything = full("full", "every middleware, 60 bytes of JSON", {}, 200, crossOrigin(one))
@@ -260,7 +298,17 @@ export const cases: ReadonlyArray<Case> = [
   { ...everything, name: "limited", is: "the same as full, and a limit in memory", variant: "limited" },
   { ...refused, variant: "refused" },
   { ...everything, name: "limited-redis", is: "the same as full, and a limit in Redis", variant: "redis-limited" },
-  { ...refused, name: "429-redis", is: "a limit in Redis that is used up", variant: "redis-refused" }
+  { ...refused, name: "429-redis", is: "a limit in Redis that is used up", variant: "redis-refused" },
+  compressed("gzip-1k", "every middleware and gzip, 1 kB of JSON", "/few", json(few)),
+  compressed("gzip-20k", "every middleware and gzip, 20 kB of JSON", "/users", json(users)),
+  compressed("gzip-100k", "every middleware and gzip, 100 kB of JSON", "/many", json(many), 4),
+  compressed(
+    "gzip-10m",
+    "every middleware and gzip, 10 MB as they come",
+    "/export",
+    content({ "content-type": exported.type }, `${exported.piece}`.repeat(exported.pieces)),
+    400
+  )
 ]
 
 /** The request as it goes over the wire. */

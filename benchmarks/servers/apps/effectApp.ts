@@ -1,9 +1,9 @@
 /** The application without its middleware, and the server: the same for `ours` and `effect`. */
 import { type HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Data, Effect, Layer, Logger, ManagedRuntime } from "effect"
+import { Data, Effect, Layer, Logger, ManagedRuntime, Stream } from "effect"
 import { createServer } from "node:http"
-import { findUser, users } from "../work.js"
+import { exported, few, findUser, many, pieces, users } from "../work.js"
 
 export class UserLocked extends Data.TaggedError("UserLocked") {}
 
@@ -16,7 +16,13 @@ const readUser = Effect.gen(function*() {
 
 export const router = HttpRouter.empty.pipe(
   HttpRouter.get("/users", HttpServerResponse.json(users)),
-  HttpRouter.get("/users/:id", readUser)
+  HttpRouter.get("/users/:id", readUser),
+  HttpRouter.get("/few", HttpServerResponse.json(few)),
+  HttpRouter.get("/many", HttpServerResponse.json(many)),
+  HttpRouter.get(
+    "/export",
+    Effect.sync(() => HttpServerResponse.stream(Stream.fromIterable(pieces()), { contentType: exported.type }))
+  )
 )
 
 /** Serves an app on a free port. */

@@ -1,19 +1,25 @@
+import compression from "compression"
 import cors from "cors"
 import express, { type ErrorRequestHandler, type Express, type RequestHandler, type Response } from "express"
 import { type AugmentedRequest, rateLimit } from "express-rate-limit"
 import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
+import { Readable } from "node:stream"
 import {
+  exported,
   exposedHeaders,
+  few,
   findUser,
   hosts,
   isLimited,
   type Limited,
   limits,
+  many,
   maxAge,
   methods,
   needsRedis,
   origins,
+  pieces,
   problemHeaders,
   problems,
   type Refusal,
@@ -117,6 +123,16 @@ const routes = (app: Express) => {
   app.get("/users", (_request, response) => {
     response.json(users)
   })
+  app.get("/few", (_request, response) => {
+    response.json(few)
+  })
+  app.get("/many", (_request, response) => {
+    response.json(many)
+  })
+  app.get("/export", (_request, response) => {
+    response.set("content-type", exported.type)
+    Readable.from(pieces()).pipe(response)
+  })
   app.get("/users/:id", (request, response) => {
     const user = findUser(Number(request.params.id))
     if (user === undefined) throw new UserLocked()
@@ -136,6 +152,7 @@ export const start = (variant: Variant): Promise<number> => {
       cors({ origin: origins, credentials: true, exposedHeaders, methods, allowedHeaders: requestHeaders, maxAge })
     )
     if (variant === "auth") app.use(authentication)
+    if (variant === "compressed") app.use(compression())
     if (isLimited(variant)) app.use(needsRedis(variant) ? limitInRedis(variant) : limitInMemory(variant))
   }
   routes(app)

@@ -1,3 +1,4 @@
+import compress from "@fastify/compress"
 import cors from "@fastify/cors"
 import rateLimit from "@fastify/rate-limit"
 import { createVerifier } from "fast-jwt"
@@ -5,19 +6,24 @@ import Fastify, { type FastifyInstance, type FastifyReply, LogController } from 
 import { Redis } from "ioredis"
 import { randomUUID } from "node:crypto"
 import type { AddressInfo } from "node:net"
+import { Readable } from "node:stream"
 import {
   audience,
+  exported,
   exposedHeaders,
+  few,
   findUser,
   hosts,
   isLimited,
   issuer,
   type Limited,
   limits,
+  many,
   maxAge,
   methods,
   needsRedis,
   origins,
+  pieces,
   problemHeaders,
   problems,
   type Refusal,
@@ -135,8 +141,13 @@ export const start = async (variant: Variant): Promise<number> => {
   if (variant === "logged") accessLog(app)
   if (variant !== "bare") await stack(app)
   if (variant === "auth") authentication(app)
+  if (variant === "compressed") await app.register(compress, { encodings: ["gzip"] })
   if (isLimited(variant)) await limit(app, variant)
-  app.get("/users", answers({ type: "array", items: user }), (_request, reply) => reply.send(users))
+  const list = answers({ type: "array", items: user })
+  app.get("/users", list, (_request, reply) => reply.send(users))
+  app.get("/few", list, (_request, reply) => reply.send(few))
+  app.get("/many", list, (_request, reply) => reply.send(many))
+  app.get("/export", (_request, reply) => reply.type(exported.type).send(Readable.from(pieces())))
   app.get<{ Params: { id: string } }>("/users/:id", answers(user), (request, reply) => {
     const user = findUser(Number(request.params.id))
     if (user === undefined) throw new UserLocked()

@@ -1,6 +1,7 @@
 import { createAdaptorServer } from "@hono/node-server"
 import { getConnInfo } from "@hono/node-server/conninfo"
 import { Hono, type MiddlewareHandler } from "hono"
+import { compress } from "hono/compress"
 import { cors } from "hono/cors"
 import { HTTPException } from "hono/http-exception"
 import { jwt, type JwtVariables } from "hono/jwt"
@@ -9,15 +10,19 @@ import { timing } from "hono/timing"
 import type { Server } from "node:http"
 import {
   audience,
+  exported,
   exposedHeaders,
+  few,
   findUser,
   hosts,
   isLimited,
   issuer,
   type Limited,
+  many,
   maxAge,
   methods,
   origins,
+  pieces,
   problemHeaders,
   problems,
   requestHeaders,
@@ -106,8 +111,22 @@ export const start = async (variant: Variant): Promise<number> => {
   if (variant === "logged") app.use(accessLog)
   if (variant !== "bare") stack(app)
   if (variant === "auth") await authentication(app)
+  if (variant === "compressed") app.use(compress())
   if (isLimited(variant)) app.use(limit(variant))
   app.get("/users", (c) => c.json(users))
+  app.get("/few", (c) => c.json(few))
+  app.get("/many", (c) => c.json(many))
+  app.get("/export", (c) => {
+    const source = pieces()
+    const stream = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        const { done, value } = source.next()
+        if (done === true) controller.close()
+        else controller.enqueue(value)
+      }
+    })
+    return c.body(stream, 200, { "content-type": exported.type })
+  })
   app.get("/users/:id", (c) => {
     const user = findUser(Number(c.req.param("id")))
     if (user === undefined) throw new UserLocked()

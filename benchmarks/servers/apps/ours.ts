@@ -3,6 +3,7 @@ import { Layer, Redacted, Schema } from "effect"
 import {
   AccessLog,
   Authentication,
+  Compression,
   Cors,
   ExceptionHandlers,
   Forwarded,
@@ -60,6 +61,8 @@ const stack = Stack.make(
   })
 )
 
+const compressed = Stack.before(stack, "Cors", Compression.middleware({ algorithms: ["gzip"] }))
+
 const logged = Stack.after(stack, "RequestId", AccessLog.middleware())
 
 class CurrentUser extends Authentication.Tag("CurrentUser")<CurrentUser, { readonly id: string }>() {}
@@ -94,6 +97,7 @@ const inRedis = () =>
 
 export const start = (variant: Variant): Promise<number> => {
   if (variant === "bare") return listen(router)
+  if (variant === "compressed") return listen(router.pipe(compressed))
   if (variant === "auth") return layerOn(Layer.provide(Stack.serve(router, authenticated), users))
   if (isLimited(variant)) {
     const store = needsRedis(variant) ? inRedis() : RateLimitStore.layerMemory()

@@ -1,16 +1,23 @@
 /** The least that the work can cost on Node: one function, no abstraction. */
 import { randomUUID } from "node:crypto"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import { Readable } from "node:stream"
+import { pipeline } from "node:stream/promises"
+import { createGzip, gzip, gzipSync } from "node:zlib"
 import {
+  exported,
   exposedHeaders,
+  few,
   findUser,
   hosts,
   isLimited,
   limits,
+  many,
   maxAge,
   methods,
   needsRedis,
   origins,
+  pieces,
   problemHeaders,
   problems,
   requestHeaders,
@@ -72,17 +79,20 @@ interface More {
   readonly authenticates?: boolean
   readonly counts?: (key: string) => Count | Promise<Count>
   readonly limit?: number
+  readonly compresses?: boolean
 }
 
 const full = (
   request: IncomingMessage,
   response: ServerResponse,
-  { authenticates = false, counts, id = randomUUID(), limit = 0 }: More = {}
+  { authenticates = false, compresses = false, counts, id = randomUUID(), limit = 0 }: More = {}
 ) => {
   const began = performance.now()
   const fields = ["x-request-id", id]
-  const send = (status: number, body: string | undefined, ...more: ReadonlyArray<string>) => {
-    fields.push("server-timing", `total;dur=${(performance.now() - began).toFixed(1)}`, ...more)
+  const timed = () => fields.push("server-timing", `total;dur=${(performance.now() - began).toFixed(1)}`)
+  const send = (status: number, body: string | Buffer | undefined, ...more: ReadonlyArray<string>) => {
+    timed()
+    fields.push(...more)
     if (body !== undefined) fields.push("content-length", `${Buffer.byteLength(body)}`)
     response.writeHead(status, fields)
     response.end(body)
@@ -110,9 +120,37 @@ const full = (
     fields.push("cache-control", "private", "vary", "Authorization")
   }
 
+  const sendJson = (value: unknown) => {
+    const body = JSON.stringify(value)
+    if (!compresses || body.length < 1024 || headers["accept-encoding"]?.includes("gzip") !== true) {
+      return send(200, body, ...json)
+    }
+    const coded = (bytes: Buffer) => send(200, bytes, ...json, "content-encoding", "gzip", "vary", "Accept-Encoding")
+    // as long as it takes less than to leave the thread
+    if (body.length <= 32_768) return coded(gzipSync(body))
+    gzip(body, (error, bytes) => error === null ? coded(bytes) : response.destroy(error))
+  }
+
+  const exports = () => {
+    timed()
+    response.writeHead(200, [
+      ...fields,
+      "content-type",
+      exported.type,
+      "content-encoding",
+      "gzip",
+      "vary",
+      "Accept-Encoding"
+    ])
+    pipeline(Readable.from(pieces()), createGzip(), response).catch(() => response.destroy())
+  }
+
   const handle = () => {
     try {
-      if (url === "/users") return send(200, JSON.stringify(users), ...json)
+      if (url === "/users") return sendJson(users)
+      if (url === "/few") return sendJson(few)
+      if (url === "/many") return sendJson(many)
+      if (url === "/export") return exports()
       if (url!.startsWith("/users/")) return send(200, JSON.stringify(readUser(url!)), ...json)
       send(404, problems.notFound, ...problem)
     } catch (error) {
@@ -139,7 +177,9 @@ const logged = (request: IncomingMessage, response: ServerResponse) => {
 
 const auth = (request: IncomingMessage, response: ServerResponse) => full(request, response, { authenticates: true })
 
-const variants = { bare, full, logged, auth }
+const compressed = (request: IncomingMessage, response: ServerResponse) => full(request, response, { compresses: true })
+
+const variants = { bare, full, logged, auth, compressed }
 
 export const start = (variant: Variant): Promise<number> => {
   if (!isLimited(variant)) return listen(createServer(variants[variant]))

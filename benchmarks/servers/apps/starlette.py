@@ -22,8 +22,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 HOSTS = ["api.example.com", "www.example.com", "localhost"]
@@ -42,7 +43,14 @@ def user(number):
     return {"id": number, "name": "Ada Lovelace", "email": "ada@example.com"}
 
 
-USERS = [user(i + 1) for i in range(340)]
+def several(number):
+    return [user(i + 1) for i in range(number)]
+
+
+USERS = several(340)
+FEW = several(18)
+MANY = several(1700)
+PIECE = "".join(f"{one['id']},{one['name']},{one['email']}\n" for one in several(1400)).ljust(65_536, "\n").encode()
 
 
 class UserLocked(Exception):
@@ -159,6 +167,22 @@ async def read_users(request):
     return JSONResponse(USERS)
 
 
+async def read_few(request):
+    return JSONResponse(FEW)
+
+
+async def read_many(request):
+    return JSONResponse(MANY)
+
+
+async def export(request):
+    async def pieces():
+        for _ in range(160):
+            yield PIECE
+
+    return StreamingResponse(pieces(), media_type="text/csv")
+
+
 async def read_user(request):
     number = request.path_params["id"]
     if number == 13:
@@ -175,7 +199,13 @@ async def user_locked(request, error):
 
 
 def application(variant):
-    routes = [Route("/users", read_users), Route("/users/{id:int}", read_user)]
+    routes = [
+        Route("/users", read_users),
+        Route("/users/{id:int}", read_user),
+        Route("/few", read_few),
+        Route("/many", read_many),
+        Route("/export", export),
+    ]
     if variant == "bare":
         return Starlette(routes=routes)
     return Starlette(
@@ -196,7 +226,8 @@ def application(variant):
                 max_age=600,
             ),
         ]
-        + ([Middleware(Bearer)] if variant == "auth" else []),
+        + ([Middleware(Bearer)] if variant == "auth" else [])
+        + ([Middleware(GZipMiddleware, minimum_size=1024, compresslevel=6)] if variant == "compressed" else []),
     )
 
 
