@@ -39,6 +39,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type ErasedApp, type ExchangeImpl, fromPhases, wrapping } from "./internal/kernel.js"
+import { leave, nodeRequest } from "./internal/nodeRequest.js"
 import { abandon, discard, hasBegun, isUpgraded, nodeResponse } from "./internal/nodeResponse.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
@@ -283,6 +284,8 @@ const within = (app: ErasedApp, limit: number, disconnect: boolean, refusal: Tim
       Effect.zipRight(Effect.suspend(() => {
         if (done || hasBegun(request)) return Effect.void
         late = true
+        // what is still to come of its body nobody reads
+        if (nodeRequest(request)?.complete === false) leave(request)
         return stop
       })),
       Effect.interruptible,
