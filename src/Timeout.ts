@@ -296,14 +296,15 @@ const within = (app: ErasedApp, limit: number, disconnect: boolean, refusal: Tim
       Effect.onInterrupt(() => stop),
       Effect.ensuring(Effect.suspend(() => {
         deadlines.delete(deadline)
-        return Fiber.interruptFork(timer)
+        timer.unsafeInterruptAsFork(timer.id())
+        return Effect.void
       }))
     )
     if (exit === undefined) return yield* refusal
     yield* Fiber.inheritAll(handler)
     if (Exit.isFailure(exit)) return yield* late && Cause.isInterrupted(exit.cause) ? refusal : exit
     const scope = yield* Effect.serviceOption(Scope.Scope)
-    const end = Fiber.interruptFork(handler)
+    const end = Effect.sync(() => handler.unsafeInterruptAsFork(handler.id()))
     yield* Option.isSome(scope) ? Scope.addFinalizer(scope.value, end) : end
     return exit.value
   }))

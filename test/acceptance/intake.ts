@@ -214,13 +214,13 @@ const main = Effect.gen(function*() {
   const baseline = report("quiet", calm, [], before)
   /** Generous: two cores have three processes. */
   const others = (what: string, { p99, slowest }: { readonly p99: number; readonly slowest: number }) => {
-    const bound = Math.max(100, 10 * baseline.p99)
+    const bound = Math.max(1000, 10 * baseline.p99)
     check(
       what,
       p99 <= bound,
-      `1 % of the ordinary requests took more than ${p99.toFixed(0)} ms, and ${bound} are allowed`
+      `1 % of the ordinary requests took more than ${p99.toFixed(0)} ms, and ${bound.toFixed(0)} are allowed`
     )
-    check(what, slowest <= 2000, `an ordinary request took ${slowest.toFixed(0)} ms`)
+    check(what, slowest <= config.limit, `an ordinary request took ${slowest.toFixed(0)} ms`)
   }
   /** Of memory, when they have gone. */
   const back = (what: string, after: Memory) => {
@@ -298,7 +298,7 @@ const main = Effect.gen(function*() {
     }
     const { received, receivedMost, rssMost } = after
     check("uploads without end", receivedMost < 72 * MiB, `${inMiB(receivedMost)} MiB were taken in by a connection`)
-    check("uploads without end", received > 1024 * MiB, `only ${inMiB(received)} MiB were sent`)
+    check("uploads without end", received > 20 * seconds * MiB, `only ${inMiB(received)} MiB were sent`)
     const grown = rssMost - warm
     check("uploads without end", grown < 64 * MiB, `the memory has grown by ${inMiB(grown)} MiB`)
     const [above, allowed] = [rssMost - before.rss, 192 * MiB]
