@@ -199,10 +199,8 @@ const main = Effect.gen(function*() {
   const { port } = yield* server.next<{ readonly port: number }>()
   yield* attackers.next<"ready">()
   const memory = server.ask<Memory>({})
-  const attack = (kind: "slow" | "idle" | "endless" | "burst", connections: number, seconds = 0) => {
-    const attack: Attack = { kind, connections, seconds, port, patience: 40 }
-    return attackers.ask<ReadonlyArray<Outcome>>(attack)
-  }
+  const attack = (kind: Attack["kind"], connections: number, seconds = 0) =>
+    attackers.ask<ReadonlyArray<Outcome>>({ kind, connections, seconds, port, patience: 40 } satisfies Attack)
 
   yield* say("warming up")
   yield* served(port, Effect.all([attack("endless", endless, 3), wait(3)]))

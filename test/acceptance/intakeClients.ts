@@ -2,15 +2,15 @@
 import * as Net from "node:net"
 import { performance } from "node:perf_hooks"
 
-/** Seconds are those for which new connections are made; `patience`, those after which a connection is given up. */
-export type Attack =
-  & { readonly port: number; readonly patience: number }
-  & (
-    | { readonly kind: "slow"; readonly connections: number }
-    | { readonly kind: "idle"; readonly connections: number }
-    | { readonly kind: "endless"; readonly connections: number; readonly seconds: number }
-    | { readonly kind: "burst"; readonly connections: number }
-  )
+export interface Attack {
+  readonly kind: "slow" | "idle" | "endless" | "burst"
+  readonly port: number
+  readonly connections: number
+  /** For how long new connections are made, where they end and begin again. */
+  readonly seconds: number
+  /** Seconds after which a connection is given up. */
+  readonly patience: number
+}
 
 /** What has become of a connection. */
 export interface Outcome {
