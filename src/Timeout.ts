@@ -14,6 +14,7 @@
  * 6. A body that has taken too long is not whole, and the client can tell: its connection is closed, in HTTP/2 its stream.
  *    Its finalizers run.
  * 7. `text/event-stream` may take for ever, and so may what comes after a 101.
+ * 8. A client that is still sending when `limit` is over can read the refusal; then its connection is closed.
  *
  * Times are those of `Clock`, on its monotonic scale.
  *
