@@ -14,6 +14,7 @@
  * 6. A body that has taken too long is not whole, and the client can tell: its connection is closed, in HTTP/2 its stream.
  *    Its finalizers run.
  * 7. `text/event-stream` may take for ever, and so may what comes after a 101.
+ * 8. A client that is still sending when `limit` is over can read the refusal; then its connection is closed.
  *
  * Times are those of `Clock`, on its monotonic scale.
  *
@@ -39,6 +40,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type ErasedApp, type ExchangeImpl, fromPhases, wrapping } from "./internal/kernel.js"
+import { leave, nodeRequest } from "./internal/nodeRequest.js"
 import { abandon, discard, hasBegun, isUpgraded, nodeResponse } from "./internal/nodeResponse.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
@@ -283,6 +285,8 @@ const within = (app: ErasedApp, limit: number, disconnect: boolean, refusal: Tim
       Effect.zipRight(Effect.suspend(() => {
         if (done || hasBegun(request)) return Effect.void
         late = true
+        // what is still to come of its body nobody reads
+        if (nodeRequest(request)?.complete === false) leave(request)
         return stop
       })),
       Effect.interruptible,
@@ -293,14 +297,15 @@ const within = (app: ErasedApp, limit: number, disconnect: boolean, refusal: Tim
       Effect.onInterrupt(() => stop),
       Effect.ensuring(Effect.suspend(() => {
         deadlines.delete(deadline)
-        return Fiber.interruptFork(timer)
+        timer.unsafeInterruptAsFork(timer.id())
+        return Effect.void
       }))
     )
     if (exit === undefined) return yield* refusal
     yield* Fiber.inheritAll(handler)
     if (Exit.isFailure(exit)) return yield* late && Cause.isInterrupted(exit.cause) ? refusal : exit
     const scope = yield* Effect.serviceOption(Scope.Scope)
-    const end = Fiber.interruptFork(handler)
+    const end = Effect.sync(() => handler.unsafeInterruptAsFork(handler.id()))
     yield* Option.isSome(scope) ? Scope.addFinalizer(scope.value, end) : end
     return exit.value
   }))

@@ -14,6 +14,7 @@ import * as Http from "node:http"
 import * as Http2 from "node:http2"
 import * as Net from "node:net"
 import { answered } from "./utils/laws.js"
+import { type Talk, talk } from "./utils/sockets.js"
 import { listenTo, mounts, send } from "./utils/TestApp.js"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -356,23 +357,6 @@ describe("middleware", () => {
 })
 
 // --- over a socket ---------------------------------------------------------------------------------------------------
-
-interface Talk {
-  readonly text: string
-  /** What the client's connection has ended with: a reset, for one. */
-  readonly error: string | undefined
-}
-
-/** What a client has received when its connection ends. */
-const talk = (port: number, write: (socket: Net.Socket) => void): Effect.Effect<Talk> =>
-  answered(Effect.async<Talk>((resume) => {
-    let [text, error]: [string, string | undefined] = ["", undefined]
-    const socket = Net.connect(port, "127.0.0.1", () => write(socket))
-    socket.on("data", (bytes) => text += bytes.toString("latin1"))
-    socket.on("error", ({ message }) => error = message)
-    socket.on("close", () => resume(Effect.succeed({ text, error })))
-    return Effect.sync(() => socket.destroy())
-  }))
 
 const post = (headers: { readonly [name: string]: string | number }, body = "", path = "/") =>
   [`POST ${path} HTTP/1.1`, "Host: a", ...Object.entries(headers).map((field) => field.join(": ")), "", body].join(

@@ -13,7 +13,7 @@ import {
 import type * as Net from "node:net"
 import { Readable } from "node:stream"
 import { answered, stackOf } from "./utils/laws.js"
-import { connected, get } from "./utils/sockets.js"
+import { connected, get, talk } from "./utils/sockets.js"
 import { type App, listenTo, mounts, nodeServer, request, send } from "./utils/TestApp.js"
 import { connect, handshake } from "./utils/webSocket.js"
 
@@ -202,6 +202,58 @@ describe("the handler", () => {
       yield* Effect.raceFirst(request(port), began)
       assert.strictEqual(yield* next, "interrupted")
       assert.deepStrictEqual((yield* sent).status, 499)
+    }))
+
+  describe.each<[framing: string, head: string]>([
+    ["a length", "Content-Length: 1000\r\n\r\nabc"],
+    ["chunks", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"]
+  ])("whose client sends a body with %s too slowly", (_, head) => {
+    type Read = (request: HttpServerRequest.HttpServerRequest) => Effect.Effect<unknown, unknown>
+    it.scoped.each<[how: string, read: Read]>([
+      ["text", ({ text }) => text],
+      ["arrayBuffer", ({ arrayBuffer }) => arrayBuffer],
+      ["stream", ({ stream }) => Stream.runDrain(stream)],
+      ["multipartStream", ({ multipartStream }) => Stream.runDrain(multipartStream)],
+      ["nothing", () => Effect.never]
+    ])("has its answer, and its connection ends: read as %s", ([, read]) =>
+      Effect.gen(function*() {
+        const began = yield* Deferred.make<void>()
+        const app = Effect.flatMap(
+          HttpServerRequest.HttpServerRequest,
+          (request) => Effect.zipRight(Deferred.succeed(began, undefined), Effect.as(read(request), ok))
+        )
+        const port = yield* listenTo(timeout(app))
+        const type = "Content-Type: multipart/form-data; boundary=b"
+        const got = yield* Effect.fork(
+          talk(port, (socket) => socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${type}\r\n${head}`))
+        )
+        yield* answered(Deferred.await(began))
+        yield* TestClock.adjust("10 seconds")
+        const { error, text } = yield* Fiber.join(got)
+        assert.isUndefined(error)
+        assert.match(text, /^HTTP\/1\.1 503 [^]*\r\nConnection: close\r\n/)
+      }))
+  })
+
+  it.scoped("whose client leaves in the midst of a body hears of it, though it may not be interrupted", () =>
+    Effect.gen(function*() {
+      const [began, failed] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ text }) =>
+        Effect.zipRight(
+          Deferred.succeed(began, undefined),
+          Effect.as(Effect.catchAll(text, () => Deferred.succeed(failed, undefined)), ok)
+        ))
+      const port = yield* listenTo(
+        Timeout.middleware({ limit: "10 seconds" })(
+          HttpRouter.empty.pipe(HttpRouter.post("/", app, { uninterruptible: true }))
+        )
+      )
+      const socket = yield* connected(port)
+      socket.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+      yield* answered(Deferred.await(began))
+      yield* TestClock.adjust("10 seconds")
+      socket.destroy()
+      yield* answered(Deferred.await(failed))
     }))
 
   it.scoped.each<[what: string, waiting: Effect.Effect<unknown, unknown>]>([

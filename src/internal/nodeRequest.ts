@@ -17,6 +17,7 @@ export interface NodeRequest {
   readonly errored: unknown
   readonly read: () => Uint8Array | null
   readonly resume: () => void
+  destroy: (error?: Error) => unknown
   readonly on: (event: "readable" | "end" | "error" | "close", f: () => void) => void
   readonly off: (event: "readable" | "end" | "error" | "close", f: () => void) => void
 }
@@ -25,6 +26,7 @@ type OnData = (bytes: Uint8Array) => void
 
 interface Connection {
   destroySoon: () => void
+  readonly destroyed: boolean
   readonly end: () => void
   readonly destroy: () => void
   readonly pause: () => void
@@ -67,6 +69,9 @@ export const leave = (request: Request): void => {
   const { socket } = source
   left.set(socket, source)
   socket.destroySoon = () => linger(socket)
+  // who stops reading in platform's own way destroys the connection, and Node does, with an error, where it is lost
+  const destroy = source.destroy.bind(source)
+  source.destroy = (error) => error === undefined && !socket.destroyed ? source : destroy(error)
 }
 
 /** Whether the connection has been left before this request, which then has no answer: nothing may be done for it. */

@@ -16,14 +16,14 @@
  */
 import { Effect, type Scope } from "effect"
 import { RateLimit, type RateLimitStore } from "effect-middleware"
-import { fork } from "node:child_process"
 import { performance } from "node:perf_hooks"
 import { setTimeout as sleep } from "node:timers/promises"
-import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { nameOf } from "../../src/internal/limits.js"
 import { makeCluster, makeServer } from "../utils/redis.js"
+import { startChild } from "./children.js"
 import type { Engine, Result, Run } from "./rateLimitLoad.js"
+import { printTable } from "./table.js"
 
 const { values: options } = parseArgs({
   options: {
@@ -61,20 +61,9 @@ interface Load {
 }
 
 const startLoad: Effect.Effect<Load, never, Scope.Scope> = Effect.gen(function*() {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() => fork(fileURLToPath(new URL("rateLimitLoad.ts", import.meta.url)))),
-    (child) => Effect.sync(() => child.kill("SIGKILL"))
-  )
-  const next = <A>() =>
-    Effect.async<A>((resume) => {
-      const gone = () => resume(Effect.dieMessage("a process has ended"))
-      child.once("exit", gone).once("message", (message: A) => {
-        child.off("exit", gone)
-        resume(Effect.succeed(message))
-      })
-    })
-  yield* next<"ready">()
-  return { send: (run) => Effect.zipRight(Effect.sync(() => child.send(run)), next<Result>()) }
+  const child = yield* startChild("rateLimitLoad.ts")
+  yield* child.next<"ready">()
+  return { send: (run) => child.ask<Result>(run) }
 })
 
 // --- what a policy allows --------------------------------------------------------------------------------------------
@@ -327,19 +316,6 @@ const report = (
   }
 }
 
-const print = (rows: ReadonlyArray<ReadonlyArray<string | number>>) => {
-  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => `${row[i]}`.length))) ?? []
-  const line = (row: ReadonlyArray<string | number>) =>
-    `| ${
-      row.map((cell, i) => typeof cell === "number" ? `${cell}`.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0))
-        .join(" | ")
-    } |`
-  const [first = [], ...rest] = rows
-  console.log(
-    [line(first), `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`, ...rest.map(line)].join("\n")
-  )
-}
-
 // --- all of it -------------------------------------------------------------------------------------------------------
 
 const targets: Readonly<Record<Engine["name"], Effect.Effect<Target, never, Scope.Scope>>> = {
@@ -435,7 +411,7 @@ const main = Effect.gen(function*() {
 })
 
 await Effect.runPromise(Effect.scoped(main))
-print(rows)
+printTable(rows)
 console.log(`${((performance.now() - began) / 1000).toFixed(0)} s; ${JSON.stringify(options)}`)
 for (const violation of violations) console.log(`does not hold: ${violation}`)
 process.exitCode = violations.length > 0 || rows.length === 1 ? 1 : 0

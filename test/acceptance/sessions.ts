@@ -18,15 +18,15 @@
  * could fail by itself, and is left out.
  */
 import { Effect, type Scope } from "effect"
-import { fork } from "node:child_process"
 import * as Http from "node:http"
 import { performance } from "node:perf_hooks"
 import { setTimeout as sleep } from "node:timers/promises"
-import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { makeCluster, makeSentinel, makeServer, type Node } from "../utils/redis.js"
 import { makePostgres } from "../utils/sql.js"
+import { startChild } from "./children.js"
 import type { Answer, Client, Config, Engine } from "./sessionServer.js"
+import { printTable } from "./table.js"
 
 const { values: options } = parseArgs({
   options: {
@@ -77,14 +77,8 @@ interface Reply {
 
 const startServer = (config: Config): Effect.Effect<Server, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const child = yield* Effect.acquireRelease(
-      Effect.sync(() => fork(fileURLToPath(new URL("sessionServer.ts", import.meta.url)), [JSON.stringify(config)])),
-      (child) => Effect.sync(() => child.kill("SIGKILL"))
-    )
-    const port = yield* Effect.async<number>((resume) => {
-      child.once("message", (address: { readonly port: number }) => resume(Effect.succeed(address.port)))
-      child.once("exit", () => resume(Effect.dieMessage("a server has ended")))
-    })
+    const child = yield* startChild("sessionServer.ts", { args: [JSON.stringify(config)] })
+    const { port } = yield* child.next<{ readonly port: number }>()
     const agent = yield* Effect.acquireRelease(
       Effect.sync(() => new Http.Agent({ keepAlive: true })),
       (agent) => Effect.sync(() => agent.destroy())
@@ -374,19 +368,6 @@ const report = (
   }
 }
 
-const print = (rows: ReadonlyArray<ReadonlyArray<string | number>>) => {
-  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => `${row[i]}`.length))) ?? []
-  const line = (row: ReadonlyArray<string | number>) =>
-    `| ${
-      row.map((cell, i) => typeof cell === "number" ? `${cell}`.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0))
-        .join(" | ")
-    } |`
-  const [first = [], ...rest] = rows
-  console.log(
-    [line(first), `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`, ...rest.map(line)].join("\n")
-  )
-}
-
 // --- all of it -------------------------------------------------------------------------------------------------------
 
 const rows: Array<ReadonlyArray<string | number>> = [["fault", "client", ...header]]
@@ -427,7 +408,7 @@ const main = Effect.forEach(
 )
 
 await Effect.runPromise(main)
-print(rows)
+printTable(rows)
 console.log(`${((now() - began) / 1000).toFixed(0)} s; ${JSON.stringify(options)}`)
 for (const violation of violations) console.log(`does not hold: ${violation}`)
 process.exitCode = violations.length > 0 || rows.length === 1 ? 1 : 0
