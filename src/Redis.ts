@@ -192,12 +192,12 @@ export const make = (
           const waiting = deadlines.add(clock, fail)
           const succeeded = (reply: unknown) => {
             pending--
-            deadlines.delete(waiting)
+            deadlines.settle(waiting)
             resume(Effect.succeed(reply))
           }
           const failed = (error: unknown) => {
             pending--
-            deadlines.delete(waiting)
+            deadlines.settle(waiting)
             const cause = withoutArguments(error)
             fail(isReply(error) && !unavailable.test(cause.message) ? "reply" : "connection", cause)
           }
@@ -242,26 +242,34 @@ const makeDeadlines = (commandTimeout: Duration.DurationInput) => {
   if (!(limit > 0 && limit < Infinity)) {
     throw new TypeError(`Redis: commandTimeout is ${limit} ms: write how long a command may take, such as "250 millis"`)
   }
-  const waiting = new Set<Waiting>()
+  // no Set: one that is added to and deleted from all the time leaves old tables, each of which keeps the next one alive
+  const waiting: Array<Waiting> = []
+  /** The oldest that is not settled, if any is. */
+  let oldest = 0
   let watched = false
+  const settle = (settled: Waiting) => {
+    settled.fail = undefined
+    while (oldest < waiting.length && waiting[oldest]?.fail === undefined) oldest++
+    // each is moved once at most
+    if (oldest * 2 >= waiting.length) oldest -= waiting.splice(0, oldest).length
+  }
   const watch = Effect.gen(function*() {
-    for (const entry of waiting) {
-      while (waiting.has(entry)) {
-        const left = entry.deadline - (yield* Clock.currentTimeMillis)
-        if (left > 0) yield* Effect.sleep(left)
-        else {
-          waiting.delete(entry)
-          entry.fail("timeout")
-        }
+    for (let entry = waiting[oldest]; entry !== undefined; entry = waiting[oldest]) {
+      const left = entry.deadline - (yield* Clock.currentTimeMillis)
+      if (left > 0) yield* Effect.sleep(left)
+      else {
+        const { fail } = entry
+        settle(entry)
+        fail?.("timeout")
       }
     }
     watched = false
   })
   return {
-    /** Fails it in time, unless it is deleted before. */
-    add: (clock: Clock.Clock, fail: Waiting["fail"]): Waiting => {
+    /** Fails it in time, unless it is settled before. */
+    add: (clock: Clock.Clock, fail: (reason: "timeout") => void): Waiting => {
       const entry = { deadline: clock.unsafeCurrentTimeMillis() + limit, fail }
-      waiting.add(entry)
+      waiting.push(entry)
       if (!watched) {
         watched = true
         // of the fiber that happens to be first it has the clock, and nothing that would be kept alive by it
@@ -269,13 +277,13 @@ const makeDeadlines = (commandTimeout: Duration.DurationInput) => {
       }
       return entry
     },
-    delete: (entry: Waiting) => waiting.delete(entry)
+    settle
   }
 }
 
 interface Waiting {
   readonly deadline: number
-  readonly fail: (reason: "timeout") => void
+  fail: ((reason: "timeout") => void) | undefined
 }
 
 const differentSlots =

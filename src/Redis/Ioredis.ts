@@ -182,24 +182,53 @@ export const layerCluster = (
 export const layerClient = (
   client: { readonly call: (command: string, args: Array<string>) => Promise<unknown> },
   options?: Redis.Options
-): Layer.Layer<Redis.Redis> => Layer.sync(Redis.Redis, () => make(client, options))
+): Layer.Layer<Redis.Redis> => Layer.sync(Redis.Redis, () => make((name, args) => client.call(name, args), options))
+
+type Send = (name: string, args: Array<string>) => Promise<unknown>
 
 const make = (
-  client: Parameters<typeof layerClient>[0],
+  send: Send,
   options: Redis.Options | undefined,
   isReady: () => boolean = () => true
 ) =>
   Redis.make(
-    (_, [name, ...args]) => isReady() ? client.call(name, args) : Promise.reject(new Error("There is no connection")),
+    (_, [name, ...args]) => isReady() ? send(name, args) : Promise.reject(new Error("There is no connection")),
     { ...options, isReply: (error) => error instanceof Error && error.name === "ReplyError" }
   )
 
-/** What is sent in one turn leaves by one call of the system, in place of one each. The client of a Cluster hides its streams. */
-const gather = (stream: Client.Redis["stream"]): void => {
-  if (stream.writableCorked > 0) return
-  stream.cork()
-  process.nextTick(() => stream.uncork())
+/**
+ * What is sent in one turn leaves by few writes, as a pipeline's does: each is a call of the system, and costs more than the
+ * command. The server begins with the first ones while the others are made.
+ */
+const joining = (client: Client.Redis): Send => {
+  let text = ""
+  const flush = () => {
+    const { stream } = client
+    const all = text
+    text = ""
+    if (all !== "") stream.write(all)
+  }
+  const pipeline = {
+    isPipeline: true as const,
+    destination: { redis: client },
+    write: (command: string | Buffer) => {
+      if (text === "") process.nextTick(flush)
+      text += String(command)
+      if (text.length >= enough) flush()
+    }
+  }
+  return (name, args) => {
+    const { keyPrefix } = client.options
+    const command = new Client.Command(name, args, {
+      replyEncoding: "utf8",
+      ...keyPrefix !== undefined && { keyPrefix }
+    })
+    client.sendCommand(command, pipeline)
+    return command.promise
+  }
 }
+/** Some fifteen scripts. */
+const enough = 4096
 
 const node = <A extends object>({ delay }: Tools, options: A) => ({
   connectTimeout: 2000,
@@ -231,10 +260,8 @@ const scoped = (open: (tools: Tools) => Client.Redis | Client.Cluster, options: 
         Effect.timeoutOption(firstConnection)
       )
       // a Cluster without its queue would fail what meets a connection to a node while it is being opened
-      return make(client, options, () => {
-        if (client.status !== "ready") return false
-        if (client instanceof Client.Redis) gather(client.stream)
-        return true
-      })
+      // the client of a Cluster hides where it writes
+      const send: Send = client instanceof Client.Cluster ? (name, args) => client.call(name, args) : joining(client)
+      return make(send, options, () => client.status === "ready")
     })
   )
