@@ -383,11 +383,12 @@ describe("middleware", () => {
   it.effect("a principal's response is personal", () =>
     Effect.gen(function*() {
       class Caller extends Authentication.Tag("test/Compression/Caller")<Caller, string>() {}
+      const identity = { user: "ada", scopes: [] }
       const backend = Authentication.bearerOf<string>(
         "any",
         {},
         (exchange, _, { challenge }) =>
-          Authentication.Authenticated(exchange, { method: "any", subject: "ada", identity: "ada", challenge })
+          Authentication.Authenticated(exchange, { method: "any", subject: "ada", identity, challenge })
       )
       const stack = Stack.make(Compression.middleware({ breach: "skip" }), Caller.optional())
       const app = stack(response).pipe(Effect.provide(Caller.layer(backend)))
@@ -682,8 +683,8 @@ describe("form data", () => {
     form.set("a", page)
     return HttpServerResponse.formData(form)
   }
-  const read = (bytes: Uint8Array, type: string | null | undefined) =>
-    Effect.promise(() => new Response(bytes, { headers: { "content-type": type ?? "" } }).formData())
+  const read = (bytes: Buffer, type: string | null | undefined) =>
+    Effect.promise(() => new Response(new Uint8Array(bytes), { headers: { "content-type": type ?? "" } }).formData())
 
   it.effect("is left as it is, and compressed where you say so", () =>
     Effect.gen(function*() {
