@@ -1,6 +1,7 @@
 /** Bytes as they are on the wire, and as they were before they were coded. */
 import { Effect } from "effect"
 import { type Coding } from "effect-middleware/Compression"
+import { createHook } from "node:async_hooks"
 import * as Http from "node:http"
 import * as Zlib from "node:zlib"
 import { availableOf } from "../../src/internal/zlib.js"
@@ -27,7 +28,8 @@ const encoders: { readonly [C in Coding]: (bytes: Uint8Array) => Buffer } = {
   zstd: (bytes) => zstdCompressSync(bytes)
 }
 
-export const encode = (coding: Coding, bytes: string | Uint8Array): Buffer => encoders[coding](Buffer.from(bytes))
+export const encode = (coding: Coding, bytes: string | Uint8Array): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(encoders[coding](Buffer.from(bytes)))
 
 /** JSON of so many bytes, which gets smaller as JSON does. */
 export const json = (size: number): string => {
@@ -73,3 +75,25 @@ export const receive = (port: number, { body, ...options }: Asked = {}): Effect.
     request.end(body)
     return Effect.sync(() => request.destroy())
   })
+
+/** Counts what of node:zlib is begun, and what of it is closed. */
+export const handles = () => {
+  const counts = { begun: 0, closed: 0 }
+  const hook = createHook({
+    init(_, type, __, resource) {
+      if (type !== "ZLIB") return
+      counts.begun++
+      const handle = resource as { close: () => void }
+      const close = handle.close.bind(handle)
+      handle.close = () => {
+        counts.closed++
+        close()
+      }
+    }
+  })
+  return Effect.acquireRelease(Effect.sync(() => (hook.enable(), counts)), () => Effect.sync(() => hook.disable()))
+}
+
+/** Looks again and again, a turn of the loop at a time. */
+export const until = (holds: () => boolean) =>
+  Effect.repeat(Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void))), { until: holds })
