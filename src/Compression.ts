@@ -37,7 +37,7 @@ import { fromPhases } from "./internal/kernel.js"
 import { isHandshake } from "./internal/nodeResponse.js"
 import { recode } from "./internal/recode.js"
 import { type Content, contentOf } from "./internal/responseBody.js"
-import { type Bytes, encoderOf, type Engine, isAvailable } from "./internal/zlib.js"
+import { availableOf, type Bytes, encoderOf, type Engine } from "./internal/zlib.js"
 import type * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 import type { ResponseDraft } from "./ResponseDraft.js"
@@ -230,18 +230,7 @@ const defaults: { readonly [C in Coding]: { readonly level: number; readonly lea
     gzip: { level: 6, least: 1, most: 9 },
     deflate: { level: 6, least: 1, most: 9 }
   }
-const known = Object.keys(defaults) as ReadonlyArray<Coding>
-
-const algorithmsOf = ({ algorithms = known }: Options): ReadonlyArray<Coding> => {
-  for (const coding of algorithms) {
-    if (!known.includes(coding)) {
-      throw new TypeError(`Compression: algorithms has ${JSON.stringify(coding)}: write some of ${known.join(", ")}`)
-    }
-  }
-  const available = algorithms.filter(isAvailable)
-  if (available.length > 0) return available
-  throw new TypeError("Compression: algorithms has none that this Node knows: add \"gzip\", which all do")
-}
+const algorithmsOf = ({ algorithms }: Options): ReadonlyArray<Coding> => availableOf("Compression", algorithms)
 
 const levelsOf = ({ levels = {} }: Options): { readonly [C in Coding]: number } => {
   const levelOf = (coding: Coding): number => {

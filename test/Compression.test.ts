@@ -2,14 +2,13 @@ import { HttpApp, HttpRouter, HttpServerRequest, HttpServerResponse } from "@eff
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, FastCheck, Stream } from "effect"
 import { Authentication, Compression, Cors, Entropy, ServerErrors, Stack } from "effect-middleware"
-import { createHook } from "node:async_hooks"
 import { execFile } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import * as Http from "node:http"
 import { Readable } from "node:stream"
 import { promisify } from "node:util"
 import * as Zlib from "node:zlib"
-import { codings, decode, json, receive } from "./utils/compression.js"
+import { codings, decode, handles, json, receive, until } from "./utils/compression.js"
 import { listenTo } from "./utils/TestApp.js"
 
 type Facts = Compression.Facts
@@ -383,11 +382,12 @@ describe("middleware", () => {
   it.effect("a principal's response is personal", () =>
     Effect.gen(function*() {
       class Caller extends Authentication.Tag("test/Compression/Caller")<Caller, string>() {}
+      const identity = { user: "ada", scopes: [] }
       const backend = Authentication.bearerOf<string>(
         "any",
         {},
         (exchange, _, { challenge }) =>
-          Authentication.Authenticated(exchange, { method: "any", subject: "ada", identity: "ada", challenge })
+          Authentication.Authenticated(exchange, { method: "any", subject: "ada", identity, challenge })
       )
       const stack = Stack.make(Compression.middleware({ breach: "skip" }), Caller.optional())
       const app = stack(response).pipe(Effect.provide(Caller.layer(backend)))
@@ -471,28 +471,6 @@ const failsAfter = (chunks: number) => {
     "a stream of Node": () => HttpServerResponse.raw(ofNode(failing()), { contentType: "text/plain" })
   }
 }
-
-/** Counts what of node:zlib is begun, and what of it is closed. */
-const handles = () => {
-  const counts = { begun: 0, closed: 0 }
-  const hook = createHook({
-    init(_, type, __, resource) {
-      if (type !== "ZLIB") return
-      counts.begun++
-      const handle = resource as { close: () => void }
-      const close = handle.close.bind(handle)
-      handle.close = () => {
-        counts.closed++
-        close()
-      }
-    }
-  })
-  return Effect.acquireRelease(Effect.sync(() => (hook.enable(), counts)), () => Effect.sync(() => hook.disable()))
-}
-
-/** Looks again and again, a turn of the loop at a time. */
-const until = (holds: () => boolean) =>
-  Effect.repeat(Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void))), { until: holds })
 
 /** Asks, and leaves when the first bytes have come. */
 const leaveEarly = (port: number, agent: Http.Agent) =>
@@ -682,8 +660,8 @@ describe("form data", () => {
     form.set("a", page)
     return HttpServerResponse.formData(form)
   }
-  const read = (bytes: Uint8Array, type: string | null | undefined) =>
-    Effect.promise(() => new Response(bytes, { headers: { "content-type": type ?? "" } }).formData())
+  const read = (bytes: Buffer, type: string | null | undefined) =>
+    Effect.promise(() => new Response(new Uint8Array(bytes), { headers: { "content-type": type ?? "" } }).formData())
 
   it.effect("is left as it is, and compressed where you say so", () =>
     Effect.gen(function*() {

@@ -77,7 +77,8 @@ class Running {
     const step = () => {
       const bytes: Uint8Array | null = engine.read()
       if (bytes !== null) return give(bytes)
-      if (engine.errored !== null) return fail(engine.errored)
+      // nothing is nothing in every coding
+      if (engine.errored !== null) return this.given === 0 ? give(undefined) : fail(engine.errored)
       if (this.ending ? !engine.readableEnded : this.pending > 0) return void (this.wake = step)
       // an engine passes over what comes behind the end
       if (this.ending && engine.bytesWritten < this.given) return fail(new Error("There is more than what was coded"))

@@ -40,14 +40,27 @@ interface Zstd {
   readonly zstdCompressSync: Method<Zlib.BrotliOptions>["sync"]
   readonly zstdCompress: Method<Zlib.BrotliOptions>["async"]
   readonly createZstdCompress: Method<Zlib.BrotliOptions>["stream"]
-  readonly createZstdDecompress: () => Engine
+  readonly createZstdDecompress: Method<Zlib.BrotliOptions>["stream"]
 }
 const zstd = "createZstdCompress" in Zlib ? Zlib as unknown as Zstd : undefined
-/** ZSTD_c_compressionLevel and ZSTD_e_flush, as zstd.h numbers them. */
-const [zstdLevel, zstdFlush] = [100, 1]
+/** ZSTD_c_compressionLevel, ZSTD_e_flush and ZSTD_d_windowLogMax, as zstd.h numbers them. */
+const [zstdLevel, zstdFlush, zstdWindow] = [100, 1, 100]
 
 /** Whether the Node that runs has it: zstd is there from 22.15 on. */
-export const isAvailable = (coding: Coding): boolean => coding !== "zstd" || zstd !== undefined
+const isAvailable = (coding: Coding): boolean => coding !== "zstd" || zstd !== undefined
+
+const codings: ReadonlyArray<Coding> = ["zstd", "br", "gzip", "deflate"]
+
+/** Those of an option that the running Node has; throws, by the name of the module, on what is none. */
+export const availableOf = (module: string, algorithms: ReadonlyArray<Coding> = codings): ReadonlyArray<Coding> => {
+  const wrong = algorithms.find((coding) => !codings.includes(coding))
+  if (wrong !== undefined) {
+    throw new TypeError(`${module}: algorithms has ${JSON.stringify(wrong)}: write some of ${codings.join(", ")}`)
+  }
+  const available = algorithms.filter(isAvailable)
+  if (available.length > 0) return available
+  throw new TypeError(`${module}: algorithms has none that this Node knows: add "gzip", which all do`)
+}
 
 export const encoderOf = (coding: Coding, level: number): Encoder => {
   switch (coding) {
@@ -80,10 +93,11 @@ export const encoderOf = (coding: Coding, level: number): Encoder => {
 }
 
 const decoders: { readonly [name: string]: (() => Engine) | undefined } = {
-  gzip: Zlib.createGunzip,
-  deflate: Zlib.createInflate,
-  br: Zlib.createBrotliDecompress,
-  zstd: zstd?.createZstdDecompress
+  gzip: () => Zlib.createGunzip(),
+  deflate: () => Zlib.createInflate(),
+  br: () => Zlib.createBrotliDecompress(),
+  // 8 MiB, which is what HTTP has (RFC 9659): what asks for more would take it at its first byte
+  zstd: zstd && (() => zstd.createZstdDecompress({ params: { [zstdWindow]: 23 } }))
 }
 
 /** Undoes a coding, unless it is one that is not known here. */

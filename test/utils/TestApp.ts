@@ -23,7 +23,7 @@ export interface Init {
   readonly method?: string
   readonly path?: string
   readonly headers?: Record<string, string>
-  readonly body?: string
+  readonly body?: string | Uint8Array<ArrayBuffer>
 }
 
 export interface Reply {

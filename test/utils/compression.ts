@@ -1,11 +1,12 @@
 /** Bytes as they are on the wire, and as they were before they were coded. */
 import { Effect } from "effect"
 import { type Coding } from "effect-middleware/Compression"
+import { createHook } from "node:async_hooks"
 import * as Http from "node:http"
 import * as Zlib from "node:zlib"
-import { isAvailable } from "../../src/internal/zlib.js"
+import { availableOf } from "../../src/internal/zlib.js"
 
-export const codings = (["zstd", "br", "gzip", "deflate"] as const).filter(isAvailable)
+export const codings = availableOf("test")
 
 const { zstdDecompressSync } = Zlib as unknown as { zstdDecompressSync: (bytes: Uint8Array) => Buffer }
 const decoders: { readonly [C in Coding]: (bytes: Uint8Array) => Buffer } = {
@@ -18,6 +19,17 @@ const decoders: { readonly [C in Coding]: (bytes: Uint8Array) => Buffer } = {
 /** Throws on bytes that are not whole. */
 export const decode = (coding: string | undefined, bytes: Uint8Array): Buffer =>
   coding === undefined ? Buffer.from(bytes) : decoders[coding as Coding](bytes)
+
+const { zstdCompressSync } = Zlib as unknown as { zstdCompressSync: (bytes: Uint8Array) => Buffer }
+const encoders: { readonly [C in Coding]: (bytes: Uint8Array) => Buffer } = {
+  gzip: (bytes) => Zlib.gzipSync(bytes),
+  deflate: (bytes) => Zlib.deflateSync(bytes),
+  br: (bytes) => Zlib.brotliCompressSync(bytes, { params: { [Zlib.constants.BROTLI_PARAM_QUALITY]: 4 } }),
+  zstd: (bytes) => zstdCompressSync(bytes)
+}
+
+export const encode = (coding: Coding, bytes: string | Uint8Array): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(encoders[coding](Buffer.from(bytes)))
 
 /** JSON of so many bytes, which gets smaller as JSON does. */
 export const json = (size: number): string => {
@@ -63,3 +75,25 @@ export const receive = (port: number, { body, ...options }: Asked = {}): Effect.
     request.end(body)
     return Effect.sync(() => request.destroy())
   })
+
+/** Counts what of node:zlib is begun, and what of it is closed. */
+export const handles = () => {
+  const counts = { begun: 0, closed: 0 }
+  const hook = createHook({
+    init(_, type, __, resource) {
+      if (type !== "ZLIB") return
+      counts.begun++
+      const handle = resource as { close: () => void }
+      const close = handle.close.bind(handle)
+      handle.close = () => {
+        counts.closed++
+        close()
+      }
+    }
+  })
+  return Effect.acquireRelease(Effect.sync(() => (hook.enable(), counts)), () => Effect.sync(() => hook.disable()))
+}
+
+/** Looks again and again, a turn of the loop at a time. */
+export const until = (holds: () => boolean) =>
+  Effect.repeat(Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void))), { until: holds })

@@ -9,6 +9,7 @@ import {
   Compression,
   ConcurrencyLimit,
   Cors,
+  Decompression,
   ExceptionHandlers,
   Forwarded,
   Hsts,
@@ -188,6 +189,7 @@ export const subjects: ReadonlyArray<Subject> = [
   subject("Compression, of what the client takes", () => Compression.middleware({ minSize: 0 }), {
     allowed: { headers: { "accept-encoding": "gzip" } }
   }),
+  subject("Decompression", () => Decompression.middleware()),
   subject("IpRestriction", () => behindProxy(IpRestriction.middleware({ allow: ["192.0.2.0/24"] })), secure),
   subject("IpRestriction, of a layer", () => behindProxy(IpRestriction.middleware({ lists: Blocked })), {
     ...secure,
