@@ -13,7 +13,6 @@
  *
  * @since 0.1.0
  */
-import type { SizeInput } from "@effect/platform/FileSystem"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -26,6 +25,7 @@ import { fromPhases } from "./internal/kernel.js"
 import { isLeft, leave, nodeRequest } from "./internal/nodeRequest.js"
 import { isHandshake } from "./internal/nodeResponse.js"
 import { isStreamed } from "./internal/requestBody.js"
+import { parseSize, type Size as Bytes } from "./internal/size.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 import type { ResponseDraft } from "./ResponseDraft.js"
@@ -36,7 +36,7 @@ import type { ResponseDraft } from "./ResponseDraft.js"
  * @since 0.1.0
  * @category models
  */
-export type Size = SizeInput | `${number} ${"B" | "KiB" | "MiB" | "GiB"}`
+export type Size = Bytes
 
 /**
  * @since 0.1.0
@@ -224,17 +224,4 @@ const factsOf = (request: HttpServerRequest.HttpServerRequest): Facts => {
   }
 }
 
-const bytesOf = (limit: Size = "1 MiB"): number => {
-  const bytes = typeof limit === "string" ? parseSize(limit) : Number(limit)
-  if (Number.isSafeInteger(bytes) && bytes >= 0) return bytes
-  throw new TypeError(
-    `BodyLimit: limit is ${JSON.stringify(String(limit))}: write a number of bytes, such as 65536 or "64 KiB"`
-  )
-}
-
-const units: { readonly [unit: string]: number } = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
-
-const parseSize = (text: string): number => {
-  const [, digits, unit = ""] = /^(\d+(?:\.\d+)?) (B|KiB|MiB|GiB)$/.exec(text) ?? []
-  return Math.floor(Number(digits) * (units[unit] ?? Number.NaN))
-}
+const bytesOf = (limit: Size = "1 MiB"): number => parseSize("BodyLimit", "limit", limit)

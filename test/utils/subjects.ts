@@ -7,6 +7,7 @@ import {
   Authentication,
   BodyLimit,
   ConcurrencyLimit,
+  Conditional,
   Cors,
   ExceptionHandlers,
   Forwarded,
@@ -183,6 +184,7 @@ export const subjects: ReadonlyArray<Subject> = [
   subject("BodyLimit", () => BodyLimit.middleware()),
   // nothing in its header tells how long the body is that another middleware has made
   subject("BodyLimit, counting", () => stackOf(rewritten, BodyLimit.middleware())),
+  subject("Conditional", () => Conditional.middleware({ requireIfMatch: ["PUT /never"] })),
   subject("IpRestriction", () => behindProxy(IpRestriction.middleware({ allow: ["192.0.2.0/24"] })), secure),
   subject("IpRestriction, of a layer", () => behindProxy(IpRestriction.middleware({ lists: Blocked })), {
     ...secure,
