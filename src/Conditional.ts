@@ -26,6 +26,7 @@ import * as Schema from "effect/Schema"
 import { digestTag } from "./internal/digest.js"
 import { formatHttpDate } from "./internal/httpDate.js"
 import { compileGuard } from "./internal/pathPattern.js"
+import { sourceOf } from "./internal/personal.js"
 import { contentFields, evaluate, hasGuard, isConditional, isEntityTag, isRead } from "./internal/preconditions.js"
 import { parseSize, type Size } from "./internal/size.js"
 import * as Middleware from "./Middleware.js"
@@ -154,7 +155,7 @@ export const middleware = <const Name extends string = "Conditional">(
     response: (draft, exchange) => {
       const { headers, method } = exchange.request
       if (draft.status < 200 || draft.status > 299) return
-      const stated = checked.get(keyOf(exchange.request))
+      const stated = checked.get(sourceOf(exchange.request))
       if (!isRead(method)) {
         if (stated === undefined && !isWarned && hasGuard(headers)) {
           isWarned = true
@@ -222,7 +223,7 @@ export const check: {
     (request) =>
       Effect.clockWith((clock): Checked<A, E, R> => {
         const { headers, method } = request
-        checked.set(keyOf(request), fields)
+        checked.set(sourceOf(request), fields)
         const validators = current === null ? null : validatorsOf(fields)
         const verdict = evaluate(method, headers, validators, clock.unsafeCurrentTimeMillis())
         if (verdict === "failed") return Effect.fail(preconditionFailed)
@@ -250,10 +251,6 @@ interface Fields {
 
 /** What has been stated of the requests under way. */
 const checked = new WeakMap<object, Fields>()
-
-/** What every view of a request has alike. */
-const keyOf = (request: HttpServerRequest.HttpServerRequest): object =>
-  typeof request.source === "object" && request.source !== null ? request.source : request
 
 const fieldsOf = ({ etag, headers = {}, lastModified }: Current): Fields => {
   const fields: Record<string, string> = {}
