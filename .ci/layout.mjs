@@ -26,8 +26,10 @@ export const shared = [
   "internal/answers",
   "internal/lift",
   "internal/redisClient",
+  "internal/notModified",
   "internal/report",
   "internal/requestBody",
+  "internal/responseCache",
   "internal/session",
   "internal/sessionErrors"
 ]

@@ -14,7 +14,6 @@
  */
 import type * as Etag from "@effect/platform/Etag"
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
-import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -23,11 +22,13 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as LogLevel from "effect/LogLevel"
 import * as Schema from "effect/Schema"
+import { contentOf } from "./internal/content.js"
 import { digestTag } from "./internal/digest.js"
 import { formatHttpDate } from "./internal/httpDate.js"
+import { notModified } from "./internal/notModified.js"
 import { compileGuard } from "./internal/pathPattern.js"
 import { sourceOf } from "./internal/personal.js"
-import { contentFields, evaluate, hasGuard, isConditional, isEntityTag, isRead } from "./internal/preconditions.js"
+import { evaluate, hasGuard, isConditional, isEntityTag, isRead } from "./internal/preconditions.js"
 import { parseSize, type Size } from "./internal/size.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
@@ -278,19 +279,10 @@ const isSuccess = (result: unknown): result is HttpServerResponse.HttpServerResp
 const stated = (response: HttpServerResponse.HttpServerResponse, fields: Fields) =>
   HttpServerResponse.setHeaders(response, { ...fields, ...response.headers })
 
-const notModified = (draft: ResponseDraft) => {
-  draft.status = 304
-  draft.setBody(HttpBody.empty)
-  for (const name of contentFields) draft.delete(name)
-  // it would tell nothing more (RFC 9110 section 15.4.5)
-  if (draft.has("etag")) draft.delete("last-modified")
-}
-
 /** The strong one, of what is in memory and not too large. */
 const tagOf = (draft: ResponseDraft, maxSize: number): string | undefined => {
-  const { body } = draft
-  const content = body._tag === "Uint8Array" || body._tag === "Raw" ? body.body : undefined
-  if (!(content instanceof Uint8Array) && typeof content !== "string") return undefined
+  const content = contentOf(draft.body)
+  if (content === undefined || draft.body._tag === "Empty") return undefined
   if ((typeof content === "string" ? Buffer.byteLength(content) : content.length) > maxSize) return undefined
   // nobody will have it to ask about
   if (/(?:^|[\s,])no-store\b/i.test(draft.get("cache-control") ?? "")) return undefined
