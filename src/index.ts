@@ -35,6 +35,14 @@ export * as BodyLimit from "./BodyLimit.js"
 export * as ConcurrencyLimit from "./ConcurrencyLimit.js"
 
 /**
+ * Answers conditional requests (RFC 9110 section 13): a client that has the current version is not sent it again, and one that
+ * has not seen it does not overwrite it.
+ *
+ * @since 0.1.0
+ */
+export * as Conditional from "./Conditional.js"
+
+/**
  * Says which other origins may read the responses, and answers the preflights of browsers.
  *
  * @since 0.1.0
@@ -175,6 +183,21 @@ export * as Redis from "./Redis.js"
  * @since 0.1.0
  */
 export * as RequestId from "./RequestId.js"
+
+/**
+ * Keeps responses, and gives them to who asks next: a shared cache (RFC 9111) in front of what is inside it. A hit enters neither
+ * router nor handler.
+ *
+ * @since 0.1.0
+ */
+export * as ResponseCache from "./ResponseCache.js"
+
+/**
+ * Where stored responses are kept: the port, and what stands behind it in memory and in Redis.
+ *
+ * @since 0.1.0
+ */
+export * as ResponseCacheStore from "./ResponseCacheStore.js"
 
 /**
  * The response on its way out, open for edits: what a `response` phase receives.

@@ -2,7 +2,7 @@
 import CachePolicy from "http-cache-semantics"
 import type { Entry } from "../ResponseCacheStore.js"
 import { mergeCacheControl, mergeVary, splitList } from "./fields.js"
-import { formatHttpDate } from "./httpDate.js"
+import { formatHttpDate, parseHttpDate } from "./httpDate.js"
 
 export interface Fields {
   readonly [name: string]: string
@@ -33,8 +33,13 @@ export const judge = (
     { method: "GET", headers: { ...request } },
     {
       status,
-      // its parser knows neither case nor commas in quotes, and takes the time of day for what has no date
-      headers: { ...headers, "cache-control": print(directives), date: formatHttpDate(now) }
+      headers: {
+        ...headers,
+        // its parsers know neither case nor commas in quotes, and take "0" for a year, and the time of day for no date
+        "cache-control": print(directives),
+        ...headers["expires"] !== undefined && { expires: formatHttpDate(parseHttpDate(headers["expires"], now) ?? 0) },
+        date: formatHttpDate(now)
+      }
     },
     { shared: true, cacheHeuristic: 0, immutableMinTimeToLive: 0 }
   )

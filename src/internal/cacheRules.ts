@@ -67,8 +67,8 @@ const valueOf = (name: string, value: string | undefined): string => {
 
 // --- requests --------------------------------------------------------------------------------------------------------
 
-/** Fields by which some frameworks take a request for another one, and which no key has. */
-const unkeyed = ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"]
+/** Fields by which some frameworks take a request for another one, and which no key has. Those of the URL `Forwarded` has hidden. */
+const unkeyed = ["x-http-method-override", "x-http-method", "x-method-override"]
 
 /** Why a read has nothing to do with the cache. */
 export const bypassOf = (headers: { readonly [name: string]: string | undefined }): string | undefined => {

@@ -246,7 +246,8 @@ export const phasesOf = (config: Config) => {
         const entry = found._tag === "Some" ? found.value.entry : undefined
         // it was made after this request has come, so it is as new as the client may ask for
         if (
-          entry === undefined || !rules.isFor(entry, plan.headers) || entry.storedAt <= (plan.entry?.storedAt ?? 0) ||
+          entry === undefined || !rules.isFor(entry, plan.headers) ||
+          (plan.entry !== undefined && entry.storedAt <= plan.entry.storedAt) ||
           rules.decide(entry, rules.noDirectives, now) !== "give"
         ) return ask(app, plan, store)
         count("hit")
@@ -464,13 +465,13 @@ const responseOf = (entry: Entry): Response => {
   const known = made.get(entry)
   if (known !== undefined) return known
   const { body, headers, status } = entry
+  const type = headers["content-type"]
   const empty = HttpServerResponse.empty({ status, headers })
-  const response = body.byteLength === 0 && headers["content-type"] === undefined
-    ? empty
-    : HttpServerResponse.setBody(
-      empty,
-      HttpBody.uint8Array(body, headers["content-type"] ?? "application/octet-stream")
-    )
+  const response = type !== undefined
+    ? HttpServerResponse.setBody(empty, HttpBody.uint8Array(body, type))
+    : body.byteLength > 0
+    ? HttpServerResponse.setBody(empty, HttpBody.raw(body, { contentLength: body.byteLength }))
+    : empty
   made.set(entry, response)
   return response
 }
