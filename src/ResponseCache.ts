@@ -128,15 +128,16 @@ export const middleware = <const Name extends string = "ResponseCache">(
   options: Options<Name> = {}
 ): Middleware.Middleware<never, NotCached, ResponseCacheStore | Client, never, Name, Middleware.Wrapping> => {
   const name = options.name ?? "ResponseCache" as Name
-  const { cookies = "bypass", jitter = 0.1, requestDirectives = true, vary = [] } = options
+  const { cookies = "bypass", jitter = 0.1, requestDirectives = true } = options
+  const vary = varyOf(...options.vary ?? [])
   if (!(jitter >= 0 && jitter < 1)) {
     throw new RangeError(`ResponseCache: jitter is ${jitter}: write a fraction from 0 to less than 1, such as 0.1`)
   }
   if (cookies !== "bypass" && cookies !== "hide") {
     throw new TypeError(`ResponseCache: cookies is ${JSON.stringify(cookies)}: write "bypass" or "hide"`)
   }
-  if (!vary.every(isToken) || varyOf(vary.join(",")) === undefined) {
-    throw new TypeError(`ResponseCache: vary is ${JSON.stringify(vary)}: write names of fields, ten at most`)
+  if (vary === undefined || !vary.every(isToken)) {
+    throw new TypeError(`ResponseCache: vary is ${JSON.stringify(options.vary)}: write names of fields, ten at most`)
   }
   const { around, planned, ...phases } = phasesOf({
     name,

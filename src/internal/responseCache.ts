@@ -179,7 +179,8 @@ export const phasesOf = (config: Config) => {
       _tag: "Read",
       verdict: verdict === "give" ? "validate" : verdict,
       key,
-      id: `${key}\n${variantOf(found.vary)}`,
+      // what is kept varies by those of the option too
+      id: `${key}\n${variantOf(found.vary.length > 0 ? found.vary : config.vary)}`,
       variantOf,
       found,
       entry,
@@ -346,7 +347,7 @@ export const phasesOf = (config: Config) => {
   }
 
   const put = (plan: Read, store: Service, entry: Entry, response: Response, request: Request): Effect.Effect<void> => {
-    const vary = rules.varyOf(entry.headers["vary"], plan.found.vary.join(","), config.vary.join(","))
+    const vary = rules.varyOf(entry.headers["vary"], ...plan.found.vary, ...config.vary)
     if (vary === undefined || isPersonal(plan.request) || !mayStore(request, response)) {
       return Effect.sync(() => plan.release?.())
     }

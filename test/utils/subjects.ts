@@ -20,6 +20,8 @@ import {
   RateLimit,
   RateLimitStore,
   RequestId,
+  ResponseCache,
+  ResponseCacheStore,
   ServerErrors,
   ServerTiming,
   SessionStore,
@@ -231,6 +233,10 @@ export const subjects: ReadonlyArray<Subject> = [
       { layer: supplied(layer) }
     )
   ),
+  subject("ResponseCache", () => behindProxy(ResponseCache.middleware({ vary: ["x-tenant"] })), {
+    ...secure,
+    layer: supplied(ResponseCacheStore.layerMemory())
+  }),
   subject("WebSocket", () => WebSocket.middleware()),
   subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
 ]
