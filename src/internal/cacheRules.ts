@@ -14,7 +14,7 @@ export const keyOf = ({ host, prefix = "", scheme }: Pick<ClientInfo, "host" | "
 
 /** The key of a URL that somebody has written. */
 export const keyOfUrl = (url: string): string | undefined => {
-  const [, scheme = "", host = "", target = ""] = /^(https?):\/\/([^/?#\\]+)([^#]*)/i.exec(url) ?? []
+  const [, scheme = "", host = "", target = ""] = /^(https?):\/\/([^/?#]+)([^#]*)/i.exec(url) ?? []
   const authority = parseAuthority(host)
   if (authority === undefined) return undefined
   const lower = scheme.toLowerCase()

@@ -1,7 +1,6 @@
 /** What `ResponseCache` does with one request: it looks, gives, fills, refreshes and forgets. */
 import * as Headers from "@effect/platform/Headers"
 import type * as HttpApp from "@effect/platform/HttpApp"
-import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -12,7 +11,6 @@ import * as Exit from "effect/Exit"
 import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as MetricLabel from "effect/MetricLabel"
-import * as Stream from "effect/Stream"
 import { Client } from "../Forwarded.js"
 import * as Middleware from "../Middleware.js"
 import {
@@ -22,14 +20,15 @@ import {
   type ResponseCacheUnavailable,
   type Service
 } from "../ResponseCacheStore.js"
-import { open, type ResponseDraft } from "../ResponseDraft.js"
+import type { ResponseDraft } from "../ResponseDraft.js"
+import { collected, fieldsOf, lengthOf, matched, noBytes, responseOf, teed } from "./cacheBodies.js"
 import { type Fields, judge } from "./cachePolicy.js"
 import * as rules from "./cacheRules.js"
 import { contentOf, hasContent } from "./content.js"
+import { makeFlights, makeHopeless } from "./flights.js"
 import { formatHttpDate } from "./httpDate.js"
-import { notModified } from "./notModified.js"
 import { isPersonal, sourceOf } from "./personal.js"
-import { evaluate, isConditional, isRead } from "./preconditions.js"
+import { isRead } from "./preconditions.js"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Response = HttpServerResponse.HttpServerResponse
@@ -455,93 +454,7 @@ interface Asking {
   readonly variantOf: (vary: ReadonlyArray<string>) => string
 }
 
-// --- responses -------------------------------------------------------------------------------------------------------
-
-const noBytes = new Uint8Array(0)
-
-/** Made once for as long as it is stored. */
-const made = new WeakMap<Entry, Response>()
-
-const responseOf = (entry: Entry): Response => {
-  const known = made.get(entry)
-  if (known !== undefined) return known
-  const { body, headers, status } = entry
-  const type = headers["content-type"]
-  const empty = HttpServerResponse.empty({ status, headers })
-  const response = type !== undefined
-    ? HttpServerResponse.setBody(empty, HttpBody.uint8Array(body, type))
-    : body.byteLength > 0
-    ? HttpServerResponse.setBody(empty, HttpBody.raw(body, { contentLength: body.byteLength }))
-    : empty
-  made.set(entry, response)
-  return response
-}
-
-/** As the client's own preconditions have it. */
-const matched = (request: Request, response: Response, now: number): Response => {
-  const { headers, method } = request
-  if (response.status < 200 || response.status > 299 || !isConditional(headers)) return response
-  const validators = { etag: response.headers["etag"], lastModified: response.headers["last-modified"] }
-  if (evaluate(method, headers, validators, now) !== "notModified") return response
-  const draft = open(response)
-  notModified(draft)
-  return draft.toResponse()
-}
-
-const fieldsOf = ({ body, headers }: Response): Fields =>
-  body.contentType === undefined || headers["content-type"] !== undefined
-    ? headers
-    : { ...headers, "content-type": body.contentType }
-
-const lengthOf = ({ body, headers }: Response, content: Uint8Array | string | undefined): number =>
-  typeof content === "string"
-    ? Buffer.byteLength(content)
-    : content?.byteLength ?? body.contentLength ?? Number(headers["content-length"] ?? 0)
-
-/** Passes a stream on, and keeps what has passed: whole, or not at all. */
-const teed = (response: Response, most: number, whole: (body: Uint8Array) => Effect.Effect<void>): Response => {
-  const { body } = response
-  if (body._tag !== "Stream") return response
-  const stream = Stream.suspend(() => {
-    const chunks = makeChunks(most)
-    const kept = Stream.execute(Effect.suspend(() => {
-      const bytes = chunks.all()
-      return bytes === undefined ? Effect.void : whole(bytes)
-    }))
-    return body.stream.pipe(Stream.tap((bytes) => Effect.sync(() => chunks.add(bytes))), Stream.concat(kept))
-  })
-  const { contentLength, contentType } = body
-  return HttpServerResponse.setBody(response, HttpBody.stream(stream, contentType, contentLength)).pipe(
-    // as it was, whatever the body would say
-    (teed) => Object.assign(Object.create(Object.getPrototypeOf(teed)), teed, { headers: response.headers }) as Response
-  )
-}
-
-const collected = (response: Response, most: number): Effect.Effect<Uint8Array | undefined, unknown> => {
-  const content = contentOf(response.body)
-  if (content !== undefined) return Effect.succeed(typeof content === "string" ? Buffer.from(content) : content)
-  if (response.body._tag !== "Stream") return Effect.succeed(undefined)
-  const chunks = makeChunks(most)
-  return response.body.stream.pipe(
-    Stream.runForEachWhile((bytes) => Effect.sync(() => chunks.add(bytes))),
-    Effect.map(chunks.all)
-  )
-}
-
-const makeChunks = (most: number) => {
-  let chunks: Array<Uint8Array> | undefined = []
-  let size = 0
-  return {
-    /** Whether there is room for it. */
-    add: (bytes: Uint8Array): boolean => {
-      size += bytes.byteLength
-      if (size > most) chunks = undefined
-      chunks?.push(bytes)
-      return chunks !== undefined
-    },
-    all: () => chunks && Buffer.concat(chunks)
-  }
-}
+// --- requests -------------------------------------------------------------------------------------------------------------
 
 /** A request that nobody waits for: what answers it cannot touch the one that was answered. */
 const detached = ({ headers, request }: Read): Request => {
@@ -560,56 +473,6 @@ const without = (headers: Fields, names: ReadonlyArray<string>): Fields => {
 
 const defined = (fields: { readonly [name: string]: string | undefined }): Fields =>
   Object.fromEntries(Object.entries(fields).flatMap(([name, value]) => value === undefined ? [] : [[name, value]]))
-
-// --- those that wait for one another ---------------------------------------------------------------------------------
-
-/** One request asks the app for what others want too; they wait for it, but not for long. */
-const makeFlights = (wait: number) => {
-  const flights = new Map<string, { readonly since: number; readonly waiting: Set<() => void> }>()
-  return {
-    begin: (id: string, now: number): () => void => {
-      const flight = { since: now, waiting: new Set<() => void>() }
-      flights.set(id, flight)
-      return () => {
-        if (flights.get(id) === flight) flights.delete(id)
-        for (const go of flight.waiting) go()
-        flight.waiting.clear()
-      }
-    },
-    /** Ends when that one has ended, or when it has been waited for long enough; `undefined` if there is none to wait for. */
-    join: (id: string, now: number): Effect.Effect<void> | undefined => {
-      const flight = flights.get(id)
-      const left = flight === undefined ? 0 : flight.since + wait - now
-      if (flight === undefined || left <= 0) return undefined
-      return Effect.async<void>((resume) => {
-        const go = () => resume(Effect.void)
-        flight.waiting.add(go)
-        return Effect.sync(() => flight.waiting.delete(go))
-      }).pipe(
-        Effect.timeoutTo({ duration: left, onSuccess: () => {}, onTimeout: () => {} }),
-        // a client that leaves need not wait
-        Effect.interruptible
-      )
-    }
-  }
-}
-
-/** What could not be stored lately: nobody is to wait for it in vain. */
-const makeHopeless = (most = 10_000, forMillis = 10_000) => {
-  const until = new Map<string, number>()
-  return {
-    has: (id: string, now: number) => (until.get(id) ?? 0) > now,
-    add: (id: string, now: number) => {
-      until.delete(id)
-      until.set(id, now + forMillis)
-      if (until.size <= most) return
-      for (const oldest of until.keys()) {
-        until.delete(oldest)
-        break
-      }
-    }
-  }
-}
 
 // --- what is told ----------------------------------------------------------------------------------------------------
 
