@@ -46,7 +46,7 @@ describe("a request by a web handler, of 20 KB", async () => {
     handler(app.pipe(forwarded)),
     handler(slow.pipe(Stack.make(forwarded, ResponseCache.middleware())))
   ]
-  const get = () => new Request("http://localhost/", { headers: language })
+  const get = () => new Request("http://localhost/", { headers: { host: "localhost", ...language } })
   bench("of the app alone", async () => void await bare(get()))
   bench("inside Forwarded", async () => void await inside(get()))
   bench("a hit, inside Forwarded", async () => void await cached(get()))
