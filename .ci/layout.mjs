@@ -24,11 +24,15 @@ export const kernel = ["internal/failures", "internal/kernel", "internal/routes"
 /** Modules of internal/ that are no plain code: two public ones share what they do with Effect. */
 export const shared = [
   "internal/answers",
+  "internal/cacheBodies",
+  "internal/flights",
   "internal/lift",
   "internal/recode",
   "internal/redisClient",
+  "internal/notModified",
   "internal/report",
   "internal/requestBody",
+  "internal/responseCache",
   "internal/session",
   "internal/sessionErrors"
 ]

@@ -41,6 +41,7 @@ import { countFields, isToken } from "./internal/fields.js"
 import { fromPhases } from "./internal/kernel.js"
 import { lift } from "./internal/lift.js"
 import { compileExemption } from "./internal/pathPattern.js"
+import { makePersonal } from "./internal/personal.js"
 import { expireAt, tell } from "./internal/principals.js"
 import { isHandle } from "./internal/session.js"
 import * as Keyring from "./Keyring.js"
@@ -1194,6 +1195,7 @@ const note = (exchange: AnyExchange, { expiresAt, method, subject }: Principal<u
     expireAt(source, DateTime.toEpochMillis(expiresAt.value))
   }
   tell(source, method)
+  makePersonal(exchange.request)
   const fields = exchange.getOption(AccessLog.Fields)
   if (Option.isNone(fields)) return
   fields.value.set("enduser.id", subject)

@@ -25,8 +25,7 @@ import { fromPhases } from "./internal/kernel.js"
 import { isLeft, leave, nodeRequest } from "./internal/nodeRequest.js"
 import { isHandshake } from "./internal/nodeResponse.js"
 import { isStreamed } from "./internal/requestBody.js"
-import { bytesOf as bytesOfSize } from "./internal/size.js"
-import type * as Sizes from "./internal/size.js"
+import { parseSize, type Size as Bytes } from "./internal/size.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 import type { ResponseDraft } from "./ResponseDraft.js"
@@ -37,7 +36,7 @@ import type { ResponseDraft } from "./ResponseDraft.js"
  * @since 0.1.0
  * @category models
  */
-export type Size = Sizes.Size
+export type Size = Bytes
 
 /**
  * @since 0.1.0
@@ -225,4 +224,4 @@ const factsOf = (request: HttpServerRequest.HttpServerRequest): Facts => {
   }
 }
 
-const bytesOf = (limit: Size = "1 MiB"): number => bytesOfSize("BodyLimit: limit", limit)
+const bytesOf = (limit: Size = "1 MiB"): number => parseSize("BodyLimit", "limit", limit)

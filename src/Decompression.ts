@@ -33,7 +33,7 @@ import { fromPhases } from "./internal/kernel.js"
 import { leave, nodeRequest } from "./internal/nodeRequest.js"
 import { isHandshake } from "./internal/nodeResponse.js"
 import { recode } from "./internal/recode.js"
-import { bytesOf } from "./internal/size.js"
+import { parseSize } from "./internal/size.js"
 import { availableOf, decoderOf, type Engine } from "./internal/zlib.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
@@ -111,7 +111,7 @@ const pass: Decision = { _tag: "Pass" }
 
 const takenBy = ({ algorithms }: Options): ReadonlyArray<Coding> => availableOf("Decompression", algorithms)
 
-const limitOf = ({ limit = "1 MiB" }: Options): number => bytesOf("Decompression: limit", limit)
+const limitOf = ({ limit = "1 MiB" }: Options): number => parseSize("Decompression", "limit", limit)
 
 /**
  * The body has a coding that is not taken (`"unknown"`), or more than are (`"layers"`).

@@ -42,6 +42,14 @@ export * as Compression from "./Compression.js"
 export * as ConcurrencyLimit from "./ConcurrencyLimit.js"
 
 /**
+ * Answers conditional requests (RFC 9110 section 13): a client that has the current version is not sent it again, and one that
+ * has not seen it does not overwrite it.
+ *
+ * @since 0.1.0
+ */
+export * as Conditional from "./Conditional.js"
+
+/**
  * Says which other origins may read the responses, and answers the preflights of browsers.
  *
  * @since 0.1.0
@@ -54,6 +62,14 @@ export * as Cors from "./Cors.js"
  * @since 0.1.0
  */
 export * as DebugPage from "./DebugPage.js"
+
+/**
+ * Undoes the content codings of request bodies: gzip, Brotli, zstd, deflate. Whoever reads the body, in whatever way, reads
+ * what the client has compressed.
+ *
+ * @since 0.1.0
+ */
+export * as Decompression from "./Decompression.js"
 
 /**
  * Randomness for plain phases, which have no Effect to ask, injected so that
@@ -182,6 +198,21 @@ export * as Redis from "./Redis.js"
  * @since 0.1.0
  */
 export * as RequestId from "./RequestId.js"
+
+/**
+ * Keeps responses, and gives them to who asks next: a shared cache (RFC 9111) in front of what is inside it. A hit enters neither
+ * router nor handler.
+ *
+ * @since 0.1.0
+ */
+export * as ResponseCache from "./ResponseCache.js"
+
+/**
+ * Where stored responses are kept: the port, and what stands behind it in memory and in Redis.
+ *
+ * @since 0.1.0
+ */
+export * as ResponseCacheStore from "./ResponseCacheStore.js"
 
 /**
  * The response on its way out, open for edits: what a `response` phase receives.

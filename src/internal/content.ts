@@ -1,3 +1,4 @@
+import type * as HttpBody from "@effect/platform/HttpBody"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import { trim } from "./fields.js"
 
@@ -22,3 +23,10 @@ export const mediaTypeOf = (value: string): string => {
 }
 
 export const isJson = (type: string): boolean => /^application\/(?:[!#$&^_.+\w-]+\+)?json$/.test(type)
+
+/** What is in memory of a body; `undefined` for one that is not. */
+export const contentOf = (body: HttpBody.HttpBody): Uint8Array | string | undefined => {
+  if (body._tag === "Empty") return ""
+  const content = body._tag === "Uint8Array" || body._tag === "Raw" ? body.body : undefined
+  return content instanceof Uint8Array || typeof content === "string" ? content : undefined
+}

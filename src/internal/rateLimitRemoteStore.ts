@@ -1,8 +1,7 @@
 /** What stands before a store that is elsewhere: it is not asked while it is dead, nor about what it has refused. */
-import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Bucket, Decision, Limits, RateLimitUnavailable, Service } from "../RateLimitStore.js"
-import * as circuits from "./circuit.js"
+import { makeAsk } from "./askStore.js"
 import { nameOf } from "./limits.js"
 
 /** After as long a refusal is asked about again: somebody may have reset the key elsewhere. */
@@ -37,33 +36,6 @@ export const remote = (capacity: number | false = 10_000) => {
       reset: (bucket) =>
         Effect.clockWith((clock) => ask("reset", clock, store.reset(bucket), () => known.delete(nameOf(bucket))))
     }
-  }
-}
-
-const makeAsk = (unavailable: Unavailable) => {
-  const circuit = circuits.make({ failures: 5, first: 1000, most: 30_000 })
-  return <A>(
-    operation: string,
-    clock: Clock.Clock,
-    effect: Effect.Effect<A, RateLimitUnavailable>,
-    then?: (a: A) => void
-  ): Effect.Effect<A, RateLimitUnavailable> => {
-    const verdict = circuit.mayAsk(clock.unsafeCurrentTimeMillis())
-    if (verdict === false) {
-      return Effect.fail(unavailable(operation)(new Error("It has failed too often, and is left alone for a while")))
-    }
-    const asked = Effect.matchCauseEffect(effect, {
-      onFailure: (cause) => {
-        circuit.failed(clock.unsafeCurrentTimeMillis(), verdict === "alone")
-        return Effect.failCause(cause)
-      },
-      onSuccess: (a) => {
-        circuit.succeeded()
-        then?.(a)
-        return Effect.succeed(a)
-      }
-    })
-    return verdict === "alone" ? Effect.onInterrupt(asked, () => Effect.sync(circuit.abandoned)) : asked
   }
 }
 

@@ -21,6 +21,7 @@ import { SessionStore, SessionUnavailable } from "../SessionStore.js"
 import type { CookieVariant } from "./cookie.js"
 import { cookieLimit, mostChunks, readChunks, readCookie, splitChunks } from "./cookie.js"
 import { lift } from "./lift.js"
+import { makePersonal } from "./personal.js"
 import { SessionConflict, SessionSent, SessionTooLarge, type WriteError } from "./sessionErrors.js"
 import type { Content, Lifetimes, Portable } from "./sessionPayload.js"
 import { expiryOf, parse, parsePortable, print, printPortable } from "./sessionPayload.js"
@@ -236,7 +237,7 @@ export abstract class Handle<A> implements Service<A> {
   }
   get destroy() {
     return Effect.suspend((): Effect.Effect<void, SessionSent | SessionUnavailable> => {
-      this.accessed = true
+      this.access()
       if (this.isSent) return Effect.fail(new SessionSent())
       return this.alone(() =>
         Effect.map(this.end(), () => {
@@ -304,6 +305,12 @@ export abstract class Handle<A> implements Service<A> {
     return readCookie(this.header, this.cookie.name) !== undefined
   }
 
+  /** A cache further in has to know at once: what the response says of it, it says further out. */
+  private access() {
+    this.accessed = true
+    makePersonal(this.exchange.request)
+  }
+
   /** On the way out, once. */
   respond(draft: ResponseDraft): void | Effect.Effect<void> {
     this.sent = true
@@ -353,7 +360,7 @@ export abstract class Handle<A> implements Service<A> {
     return Effect.suspend(() => lift(this.loadNow()))
   }
   private loadNow(): Loaded<A> | Effect.Effect<Loaded<A>, SessionUnavailable> {
-    this.accessed = true
+    this.access()
     const { loaded } = this
     if (loaded !== undefined) return loaded
     const found = this.find()

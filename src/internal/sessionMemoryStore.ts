@@ -1,6 +1,7 @@
 /** Sessions in the memory of one process. */
 import * as Effect from "effect/Effect"
 import type { Entry, Outcome, Service, Stored, Touch } from "../SessionStore.js"
+import { recency } from "./recency.js"
 import * as rules from "./sessionRules.js"
 
 export const make = (capacity: number): Service => {
@@ -152,42 +153,18 @@ const makeEpochs = (capacity: number) => {
   }
 }
 
-/**
- * A Map keeps the order in which keys came: what is used is taken out and put in again, so the first is the one that has
- * not been used for longest.
- */
+/** What has not been used for longest makes room. */
 const lru = <A extends { readonly expiresAt: number }>(capacity: number, forget: (key: string, value: A) => void) => {
-  const map = new Map<string, A>()
-  // One iterator stays open, since a new one would walk over all that has been deleted at the front.
-  let keys = map.keys()
-  let first: string | undefined
-
-  const oldest = (): string | undefined => {
-    if (first !== undefined) return first
-    const next = keys.next()
-    if (next.done !== true) return first = next.value
-    keys = map.keys()
-    const again = keys.next()
-    return first = again.done === true ? undefined : again.value
-  }
-  const remove = (key: string) => {
-    if (key === first) first = undefined
-    return map.delete(key)
-  }
+  const map = recency<A>()
   return {
-    peek: (key: string) => map.get(key),
-    set: (key: string, value: A) => {
-      remove(key)
-      map.set(key, value)
-    },
-    delete: remove,
+    ...map,
     /** After one has come: takes out what is too much, and of what has expired twice as many as come. */
     shrink: (now: number) => {
       for (let i = 0; i < 2; i++) {
-        const key = oldest()
-        const value = key === undefined ? undefined : map.get(key)
-        if (key === undefined || value === undefined || (map.size <= capacity && value.expiresAt > now)) return
-        remove(key)
+        const key = map.oldest()
+        const value = key === undefined ? undefined : map.peek(key)
+        if (key === undefined || value === undefined || (map.size() <= capacity && value.expiresAt > now)) return
+        map.delete(key)
         forget(key, value)
       }
     }

@@ -237,7 +237,7 @@ const onFreePorts = <A>(
   ).pipe(Effect.retry({ times: 10, while: (error) => error instanceof PortTaken }), Effect.orDie, inRealTime)
 
 /** All at once, so that they differ. */
-const freePorts = (count: number): Effect.Effect<Array<number>> =>
+export const freePorts = (count: number): Effect.Effect<Array<number>> =>
   Effect.promise(async () => {
     const servers = Array.from({ length: count }, () => Net.createServer())
     const ports = await Promise.all(servers.map((server) =>

@@ -8,6 +8,7 @@ import {
   BodyLimit,
   Compression,
   ConcurrencyLimit,
+  Conditional,
   Cors,
   Decompression,
   ExceptionHandlers,
@@ -21,6 +22,8 @@ import {
   RateLimit,
   RateLimitStore,
   RequestId,
+  ResponseCache,
+  ResponseCacheStore,
   ServerErrors,
   ServerTiming,
   SessionStore,
@@ -190,6 +193,7 @@ export const subjects: ReadonlyArray<Subject> = [
     allowed: { headers: { "accept-encoding": "gzip" } }
   }),
   subject("Decompression", () => Decompression.middleware()),
+  subject("Conditional", () => Conditional.middleware({ requireIfMatch: ["PUT /never"] })),
   subject("IpRestriction", () => behindProxy(IpRestriction.middleware({ allow: ["192.0.2.0/24"] })), secure),
   subject("IpRestriction, of a layer", () => behindProxy(IpRestriction.middleware({ lists: Blocked })), {
     ...secure,
@@ -236,6 +240,10 @@ export const subjects: ReadonlyArray<Subject> = [
       { layer: supplied(layer) }
     )
   ),
+  subject("ResponseCache", () => behindProxy(ResponseCache.middleware({ vary: ["x-tenant"] })), {
+    ...secure,
+    layer: supplied(ResponseCacheStore.layerMemory())
+  }),
   subject("WebSocket", () => WebSocket.middleware()),
   subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
 ]

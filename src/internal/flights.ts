@@ -1,0 +1,49 @@
+import * as Effect from "effect/Effect"
+
+/** One request asks the app for what others want too; they wait for it, but not for long. */
+export const makeFlights = (wait: number) => {
+  const flights = new Map<string, { readonly since: number; readonly waiting: Set<() => void> }>()
+  return {
+    begin: (id: string, now: number): () => void => {
+      const flight = { since: now, waiting: new Set<() => void>() }
+      flights.set(id, flight)
+      return () => {
+        if (flights.get(id) === flight) flights.delete(id)
+        for (const go of flight.waiting) go()
+        flight.waiting.clear()
+      }
+    },
+    /** Ends when that one has ended, or when it has been waited for long enough; `undefined` if there is none to wait for. */
+    join: (id: string, now: number): Effect.Effect<void> | undefined => {
+      const flight = flights.get(id)
+      const left = flight === undefined ? 0 : flight.since + wait - now
+      if (flight === undefined || left <= 0) return undefined
+      return Effect.async<void>((resume) => {
+        const go = () => resume(Effect.void)
+        flight.waiting.add(go)
+        return Effect.sync(() => flight.waiting.delete(go))
+      }).pipe(
+        Effect.timeoutTo({ duration: left, onSuccess: () => {}, onTimeout: () => {} }),
+        // a client that leaves need not wait
+        Effect.interruptible
+      )
+    }
+  }
+}
+
+/** What could not be stored lately: nobody is to wait for it in vain. */
+export const makeHopeless = (most = 10_000, forMillis = 10_000) => {
+  const until = new Map<string, number>()
+  return {
+    has: (id: string, now: number) => (until.get(id) ?? 0) > now,
+    add: (id: string, now: number) => {
+      until.delete(id)
+      until.set(id, now + forMillis)
+      if (until.size <= most) return
+      for (const oldest of until.keys()) {
+        until.delete(oldest)
+        break
+      }
+    }
+  }
+}
