@@ -3,7 +3,7 @@
  */
 import { assert } from "@effect/vitest"
 import { Config, Effect, Layer, Logger, Redacted } from "effect"
-import { Keyring, PasswordHash, RateLimitStore, SessionStore } from "effect-middleware"
+import { Keyring, PasswordHash, RateLimitStore, ResponseCacheStore, SessionStore } from "effect-middleware"
 import { server } from "../docs/examples/notes/app.js"
 import { Notes } from "../docs/examples/notes/Notes.js"
 import { backend, Tokens, Users } from "../docs/examples/notes/Users.js"
@@ -23,6 +23,7 @@ const serve = () =>
         Notes.Default,
         SessionStore.layerMemory(),
         RateLimitStore.layerMemory(),
+        ResponseCacheStore.layerMemory(),
         Keyring.layer({ keys: [secret] })
       ]),
       Layer.orDie

@@ -21,6 +21,7 @@ import {
   Keyring,
   PasswordHash,
   RateLimitStore,
+  ResponseCacheStore,
   SessionStore,
   Stack
 } from "effect-middleware"
@@ -66,7 +67,13 @@ const startWithKey = ({ notes = Notes.Default, store = SessionStore.layerMemory(
   )
   return server.pipe(
     Layer.provideMerge(Layer.provideMerge(users, directory)),
-    Layer.provide([notes, store, RateLimitStore.layerMemory(), Keyring.layer({ keys: [Redacted.make(secret)] })]),
+    Layer.provide([
+      notes,
+      store,
+      RateLimitStore.layerMemory(),
+      ResponseCacheStore.layerMemory(),
+      Keyring.layer({ keys: [Redacted.make(secret)] })
+    ]),
     Layer.provideMerge(nodeServer),
     Layer.build,
     Effect.orDie,
@@ -318,6 +325,27 @@ describe("the notes example", () => {
       assert.strictEqual(yield* answered(client.next), "{\"id\":1,\"text\":\"note 1\"}")
       client.send("9")
       assert.deepStrictEqual(yield* answered(client.closed), { code: 4004, reason: "There is no such note" })
+    }))
+
+  it.scopedLive("sends a large list made once, compressed, and not at all to who has it", () =>
+    Effect.gen(function*() {
+      const port = yield* start()
+      const ask = (headers: Record<string, string>) => request(port, { path: "/catalogue", headers })
+      const [first, ...others] = yield* Effect.all(
+        ["identity", "gzip", "br"].map((coding) => ask({ "accept-encoding": coding, cookie: "a=visitor's" })),
+        { concurrency: 1 }
+      )
+      assert.strictEqual(JSON.parse(first!.body).length, 2000)
+      assert.match(first!.headers["cache-status"] ?? "", /fwd=uri-miss;stored/)
+      for (const [i, coding] of ["gzip", "br"].entries()) {
+        const { body, headers } = others[i]!
+        assert.strictEqual(headers["content-encoding"], coding)
+        assert.match(headers["cache-status"] ?? "", /;hit;/)
+        assert.strictEqual(body, first!.body)
+        assert.isBelow(Number(headers["content-length"]), first!.body.length / 8)
+        const again = yield* ask({ "accept-encoding": coding, "if-none-match": headers.etag! })
+        assert.deepStrictEqual([again.status, again.body, again.headers.etag], [304, "", headers.etag])
+      }
     }))
 
   it.scopedLive("has a page for developers", () =>
@@ -589,19 +617,20 @@ describe("the notes example", () => {
     assert.strictEqual(
       Stack.describe(stack),
       `
-ServerErrors                             ↔ wraps
-│ Forwarded                              → request  provides effect-middleware/Forwarded/Client
-│ │ RequestId                            → request  provides effect-middleware/RequestId  ← response
-│ │ │ AccessLog                          → request  provides effect-middleware/AccessLog/Fields  ← response
-│ │ │ │ ServerTiming                     → request  provides effect-middleware/ServerTiming  ← response
-│ │ │ │ │ ProblemDetails                 ← response
-│ │ │ │ │ │ Cors                         → request  ← response
-│ │ │ │ │ │ │ TrustedHost                → request
-│ │ │ │ │ │ │ │ WebSocket                → request  provides effect-middleware/WebSocket/Handshake
-│ │ │ │ │ │ │ │ │ RateLimit              → request  ← response
-│ │ │ │ │ │ │ │ │ │ notes/Visitor        → request  provides notes/Visitor  ← response
-│ │ │ │ │ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
-│ │ │ │ │ │ │ │ │ │ │ │ app`.slice(1)
+ServerErrors                               ↔ wraps
+│ Forwarded                                → request  provides effect-middleware/Forwarded/Client
+│ │ RequestId                              → request  provides effect-middleware/RequestId  ← response
+│ │ │ AccessLog                            → request  provides effect-middleware/AccessLog/Fields  ← response
+│ │ │ │ ServerTiming                       → request  provides effect-middleware/ServerTiming  ← response
+│ │ │ │ │ ProblemDetails                   ← response
+│ │ │ │ │ │ Cors                           → request  ← response
+│ │ │ │ │ │ │ TrustedHost                  → request
+│ │ │ │ │ │ │ │ WebSocket                  → request  provides effect-middleware/WebSocket/Handshake
+│ │ │ │ │ │ │ │ │ RateLimit                → request  ← response
+│ │ │ │ │ │ │ │ │ │ Compression            ← response
+│ │ │ │ │ │ │ │ │ │ │ notes/Visitor        → request  provides notes/Visitor  ← response
+│ │ │ │ │ │ │ │ │ │ │ │ ExceptionHandlers  ↔ wraps
+│ │ │ │ │ │ │ │ │ │ │ │ │ app`.slice(1)
     )
   })
 })

@@ -2,6 +2,7 @@ import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/
 import { Data, Effect, Layer, Schema, Stream } from "effect"
 import {
   AccessLog,
+  Compression,
   Cors,
   ExceptionHandlers,
   Forwarded,
@@ -16,6 +17,7 @@ import {
   WebSocket
 } from "effect-middleware"
 import * as Access from "./access.js"
+import * as Catalogue from "./catalogue.js"
 import { byAddress } from "./limits.js"
 import * as Login from "./login.js"
 import { Note, type NoteNotFound, Notes } from "./Notes.js"
@@ -42,6 +44,8 @@ export const stack = Stack.make(
   WebSocket.middleware({ origins: ["same-origin", /http:\/\/localhost:\d+/] }),
   // what it refuses is a page's own answer, and no session is looked up for it
   byAddress,
+  // outside what gives a tag to bytes that are not compressed yet, and stores them
+  Compression.middleware(),
   // an example: http://localhost may keep the cookie, too
   Visitor.middleware({ kind: "stored", cookie: { localhost: true } }),
   ExceptionHandlers.concat(
@@ -155,7 +159,8 @@ export const routes = Layer.mergeAll(
   HttpLayerRouter.add("GET", "/broken/unsendable", unsendable),
   Sessions.routes,
   Login.routes,
-  Access.routes
+  Access.routes,
+  Catalogue.routes
 )
 
 export const server = Stack.serveRouter(routes, stack)

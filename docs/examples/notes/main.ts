@@ -4,7 +4,15 @@
 import { HttpServer } from "@effect/platform"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Effect, Layer, Option, Redacted } from "effect"
-import { DebugPage, Keyring, PasswordHash, RateLimitStore, SessionStore, Stack } from "effect-middleware"
+import {
+  DebugPage,
+  Keyring,
+  PasswordHash,
+  RateLimitStore,
+  ResponseCacheStore,
+  SessionStore,
+  Stack
+} from "effect-middleware"
 import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import { randomBytes } from "node:crypto"
 import { createServer } from "node:http"
@@ -31,6 +39,12 @@ Listening on ${url}. Try:
   curl -iN ${url}/notes/stream
   curl -i ${url}/notes -H 'host: evil.test'
   curl -i ${url}/notes/1 -X OPTIONS -H 'origin: http://localhost:5173' -H 'access-control-request-method: DELETE'
+
+A large list, made once a minute, compressed and sent once. Look at cache-status, content-encoding and the size:
+
+  curl -s ${url}/catalogue -o list -w '%{size_download} bytes, %{time_total} s\n'
+  curl -s ${url}/catalogue -o list -w '%{size_download} bytes, %{time_total} s\n' --compressed --etag-save tag -D -
+  curl -s ${url}/catalogue -o list -w '%{http_code}, %{size_download} bytes\n' --compressed --etag-compare tag
 
 A visitor's session, in memory or at REDIS_URL. With another jar you are at another browser:
 
@@ -76,10 +90,11 @@ const secret = (name: string) =>
 const stores = Layer.unwrapEffect(Effect.map(
   Config.option(Config.redacted("REDIS_URL")),
   Option.match({
-    onNone: () => Layer.merge(SessionStore.layerMemory(), RateLimitStore.layerMemory()),
+    onNone: () =>
+      Layer.mergeAll(SessionStore.layerMemory(), RateLimitStore.layerMemory(), ResponseCacheStore.layerMemory()),
     onSome: (url) =>
       Layer.provide(
-        Layer.merge(SessionStore.layerRedis(), RateLimitStore.layerRedis()),
+        Layer.mergeAll(SessionStore.layerRedis(), RateLimitStore.layerRedis(), ResponseCacheStore.layerRedis()),
         NodeRedis.layerConfig(Config.succeed(url))
       )
   })
