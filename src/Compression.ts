@@ -325,14 +325,14 @@ export const middleware = <const Name extends string = "Compression">(
       if (varies) draft.vary("accept-encoding")
       const etag = draft.get("etag")
       const encoder = coding && encoders.get(coding)
-      if (encoder === undefined) {
+      if (coding === undefined || encoder === undefined) {
         if (weak && etag !== undefined) draft.set("etag", weaken(etag))
         return
       }
       const encode = (body: HttpBody.HttpBody | undefined) => {
         if (body === undefined) draft.delete("content-length")
         else draft.setBody(body)
-        draft.set("content-encoding", coding!)
+        draft.set("content-encoding", coding)
         if (etag !== undefined) draft.set("etag", weaken(etag))
         for (const field of ofOtherBytes) draft.delete(field)
       }
@@ -347,20 +347,21 @@ export const middleware = <const Name extends string = "Compression">(
         const sent = padded ? padGzip(coded, paddingOf(entropy)) : coded
         if (sent.length < size) encode(HttpBody.uint8Array(sent, type))
       }
-      const known = kept.of(bytes)
-      const before = known?.get(coding!)
+      const copy = kept.of(bytes)
+      const before = copy?.coded.get(coding)
       if (before !== undefined) return done(before)
-      if (size <= syncLimit) {
-        const coded = encoder.now(bytes)
-        known?.set(coding!, coded)
-        return done(coded)
+      const keep = (coded: Uint8Array) => {
+        copy?.coded.set(coding, coded)
+        done(coded)
       }
+      // nobody writes to the copy while another thread reads it
+      const source = copy?.bytes ?? bytes
+      if (size <= syncLimit) return keep(encoder.now(source))
       return Effect.async<void>((resume) =>
-        encoder.later(bytes, (error, coded) => {
-          if (error !== null) return resume(Effect.die(error))
-          known?.set(coding!, coded)
-          resume(Effect.sync(() => done(coded)))
-        })
+        encoder.later(
+          source,
+          (error, coded) => resume(error === null ? Effect.sync(() => keep(coded)) : Effect.die(error))
+        )
       )
     }
   }])
@@ -376,7 +377,10 @@ const adoptHeaders = (draft: ResponseDraft, { headers }: Response) =>
 
 const lengthOf = (field: string | undefined) => field !== undefined && /^\d+$/.test(field) ? Number(field) : undefined
 
-const paddingOf = ({ bytes }: Entropy.Service) => new DataView(bytes(4).buffer).getUint32(0) % 100 + 1
+const paddingOf = (entropy: Entropy.Service) => {
+  const [high = 0, low = 0] = entropy.bytes(2)
+  return (high * 256 + low) % 100 + 1
+}
 
 const streamed = (
   draft: ResponseDraft,
@@ -408,17 +412,17 @@ class Kept {
   private readonly copies = new WeakMap<object, Copy | undefined>()
 
   /** Nothing for what has not been sent before. Who writes to bytes that he has sent makes others of them. */
-  of(bytes: Bytes): Map<Coding, Uint8Array> | undefined {
+  of(bytes: Bytes): Copy | undefined {
     if (!(bytes instanceof Uint8Array) || bytes.length > largestKept) return undefined
     const copy = this.copies.get(bytes)
-    if (copy !== undefined && copy.bytes.equals(bytes)) return copy.coded
+    if (copy !== undefined && copy.bytes.equals(bytes)) return copy
     if (copy === undefined && !this.copies.has(bytes)) {
       this.copies.set(bytes, undefined)
       return undefined
     }
-    const coded = new Map<Coding, Uint8Array>()
-    this.copies.set(bytes, { bytes: Buffer.from(bytes), coded })
-    return coded
+    const made: Copy = { bytes: Buffer.from(bytes), coded: new Map() }
+    this.copies.set(bytes, made)
+    return made
   }
 }
 
