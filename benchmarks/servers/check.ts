@@ -122,7 +122,8 @@ const isWait = (value: string) => /^[1-9]\d*$/.test(value) && Number(value) * 10
 const ignored = (name: string, value: string, { headers, status }: Reply): boolean =>
   // what is compressed is as long as it is
   (headers["content-encoding"] !== undefined && (name === "content-length" || name === "transfer-encoding")) ||
-  name === "date" || name === "connection" || name === "keep-alive" ||
+  // what is stored says its age
+  name === "age" || name === "date" || name === "connection" || name === "keep-alive" ||
   // `cors` of Express and `@fastify/cors` send it, for an old Safari; a preflight has nothing to expose
   (status === 204 && ((name === "content-length" && value === "0") || name === "access-control-expose-headers"))
 

@@ -15,7 +15,7 @@ import {
 } from "./processes.js"
 import * as Redis from "./redis.js"
 import { chart, tables } from "./report.js"
-import { bytesOf, cases, isLimited, needsRedis, type Variant } from "./work.js"
+import { bytesOf, type Case, cases, isLimited, needsRedis, type Variant } from "./work.js"
 
 export const full: Plan = { rounds: 3, connections: 64, start: 20_000, warmUp: 8000, measuring: 800, rate: 1000 }
 export const quick: Plan = { rounds: 1, connections: 64, start: 4000, warmUp: 1000, measuring: 250, rate: 1000 }
@@ -41,10 +41,16 @@ export const run = async (
   const limiting = servers.filter(({ name }) => name !== "starlette")
   // platform has no compression, and Koa's is a package that few have
   const compressing = servers.filter(({ name }) => name !== "effect" && name !== "koa")
-  const doing = (variant: Variant) => isLimited(variant) ? limiting : variant === "compressed" ? compressing : servers
+  // a hit is compared with the handler that it saves
+  const caching = servers.filter(({ name }) => name === "raw" || name === "ours")
+  const doing = ({ name, variant }: Case) => {
+    if (isLimited(variant)) return limiting
+    if (variant === "compressed") return compressing
+    return variant === "cached" || name === "slow" ? caching : servers
+  }
   const asked = select("case", cases, selection.cases)
     .filter(({ variant }) => Redis.isInstalled || !needsRedis(variant))
-    .map((one) => ({ ...one, servers: doing(one.variant).map(({ name }) => name) }))
+    .map((one) => ({ ...one, servers: doing(one).map(({ name }) => name) }))
     .filter(({ servers }) => servers.length > 0)
   if (!Redis.isInstalled) log("What needs Redis is left out: apt-get install redis-server")
   if (limiting.length < servers.length && asked.some(({ variant }) => isLimited(variant))) {

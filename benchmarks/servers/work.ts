@@ -3,7 +3,8 @@
  *
  * Outermost first: who the client is (no proxy is trusted), the time it took, a request id, trusted hosts, CORS,
  * failures and unknown routes as problem details, and a router of a few routes. The variant `auth` has a bearer token
- * between CORS and the rest, those that limit have a fixed window for each address there, and `compressed` has gzip.
+ * between CORS and the rest, those that limit have a fixed window for each address there, `compressed` has gzip, and
+ * `cached` a cache.
  */
 import { createHmac } from "node:crypto"
 
@@ -62,6 +63,13 @@ export const pieces = function*() {
   for (let i = 0; i < exported.pieces; i++) yield exported.piece
 }
 
+/** What takes a millisecond of the processor to know. */
+export const report = (): ReadonlyArray<User> => {
+  const began = performance.now()
+  while (performance.now() - began < 1);
+  return few
+}
+
 /** Signs the tokens, by HS256; `starlette.py` has it, the issuer and the audience too. */
 export const secret = "of these benchmarks, and of nothing else"
 export const issuer = "https://login.example.com"
@@ -113,9 +121,9 @@ export type Limited = keyof typeof limits
 
 /**
  * Without any middleware; with all of it; with a line of JSON a request on standard output beside; with a token for each
- * request; with a limit; and with gzip for what is a kilobyte or more.
+ * request; with a limit; with gzip for what is a kilobyte or more; and with a cache of what has no time of its own.
  */
-export type Variant = "bare" | "full" | "logged" | "auth" | "compressed" | Limited
+export type Variant = "bare" | "full" | "logged" | "auth" | "compressed" | "cached" | Limited
 
 export const isLimited = (variant: Variant): variant is Limited => Object.hasOwn(limits, variant)
 export const needsRedis = (variant: Variant): boolean => variant.startsWith("redis")
@@ -299,6 +307,11 @@ export const cases: ReadonlyArray<Case> = [
   { ...refused, variant: "refused" },
   { ...everything, name: "limited-redis", is: "the same as full, and a limit in Redis", variant: "redis-limited" },
   { ...refused, name: "429-redis", is: "a limit in Redis that is used up", variant: "redis-refused" },
+  full("slow", "every middleware, a handler of a millisecond", { path: "/report" }, 200, crossOrigin(json(few))),
+  {
+    ...full("hit", "every middleware and a cache that has it", { path: "/report" }, 200, crossOrigin(json(few))),
+    variant: "cached"
+  },
   compressed("gzip-1k", "every middleware and gzip, 1 kB of JSON", "/few", json(few)),
   compressed("gzip-20k", "every middleware and gzip, 20 kB of JSON", "/users", json(users)),
   compressed("gzip-100k", "every middleware and gzip, 100 kB of JSON", "/many", json(many), 4),

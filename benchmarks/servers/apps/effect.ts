@@ -147,7 +147,9 @@ export const start = (variant: Variant): Promise<number> => {
   if (isLimited(variant)) {
     return listen(handled.pipe(limit(variant), cors, trustedHost, requestId, serverTiming, client))
   }
-  if (variant === "compressed") throw new TypeError("Platform has no compression")
+  if (variant === "compressed" || variant === "cached") {
+    throw new TypeError("Platform has neither compression nor a cache")
+  }
   const app = { full: inner, logged: accessLog(inner), auth: handled.pipe(auth, cors, trustedHost) }
   return listen(app[variant].pipe(requestId, serverTiming, client))
 }

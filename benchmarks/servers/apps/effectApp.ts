@@ -3,7 +3,7 @@ import { type HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effec
 import { NodeHttpServer } from "@effect/platform-node"
 import { Data, Effect, Layer, Logger, ManagedRuntime, Stream } from "effect"
 import { createServer } from "node:http"
-import { exported, few, findUser, many, pieces, users } from "../work.js"
+import { exported, few, findUser, many, pieces, report, users } from "../work.js"
 
 export class UserLocked extends Data.TaggedError("UserLocked") {}
 
@@ -18,6 +18,7 @@ export const router = HttpRouter.empty.pipe(
   HttpRouter.get("/users", HttpServerResponse.json(users)),
   HttpRouter.get("/users/:id", readUser),
   HttpRouter.get("/few", HttpServerResponse.json(few)),
+  HttpRouter.get("/report", Effect.suspend(() => HttpServerResponse.json(report()))),
   HttpRouter.get("/many", HttpServerResponse.json(many)),
   HttpRouter.get(
     "/export",

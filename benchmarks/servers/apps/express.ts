@@ -23,6 +23,7 @@ import {
   problemHeaders,
   problems,
   type Refusal,
+  report,
   requestHeaders,
   unauthenticated,
   users,
@@ -125,6 +126,9 @@ const routes = (app: Express) => {
   })
   app.get("/few", (_request, response) => {
     response.json(few)
+  })
+  app.get("/report", (_request, response) => {
+    response.json(report())
   })
   app.get("/many", (_request, response) => {
     response.json(many)

@@ -27,6 +27,7 @@ import {
   problemHeaders,
   problems,
   type Refusal,
+  report,
   requestHeaders,
   secret,
   unauthenticated,
@@ -146,6 +147,7 @@ export const start = async (variant: Variant): Promise<number> => {
   const list = answers({ type: "array", items: user })
   app.get("/users", list, (_request, reply) => reply.send(users))
   app.get("/few", list, (_request, reply) => reply.send(few))
+  app.get("/report", list, (_request, reply) => reply.send(report()))
   app.get("/many", list, (_request, reply) => reply.send(many))
   app.get("/export", (_request, reply) => reply.type(exported.type).send(Readable.from(pieces())))
   app.get<{ Params: { id: string } }>("/users/:id", answers(user), (request, reply) => {

@@ -25,6 +25,7 @@ import {
   pieces,
   problemHeaders,
   problems,
+  report,
   requestHeaders,
   secret,
   unauthenticated,
@@ -115,6 +116,7 @@ export const start = async (variant: Variant): Promise<number> => {
   if (isLimited(variant)) app.use(limit(variant))
   app.get("/users", (c) => c.json(users))
   app.get("/few", (c) => c.json(few))
+  app.get("/report", (c) => c.json(report()))
   app.get("/many", (c) => c.json(many))
   app.get("/export", (c) => {
     const source = pieces()

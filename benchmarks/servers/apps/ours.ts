@@ -11,6 +11,8 @@ import {
   RateLimit,
   RateLimitStore,
   RequestId,
+  ResponseCache,
+  ResponseCacheStore,
   ServerTiming,
   Stack,
   TrustedHost
@@ -63,6 +65,8 @@ const stack = Stack.make(
 
 const compressed = Stack.before(stack, "Cors", Compression.middleware({ algorithms: ["gzip"] }))
 
+const cached = Stack.after(stack, "Cors", ResponseCache.middleware({ ttl: "1 hour", cacheStatus: false }))
+
 const logged = Stack.after(stack, "RequestId", AccessLog.middleware())
 
 class CurrentUser extends Authentication.Tag("CurrentUser")<CurrentUser, { readonly id: string }>() {}
@@ -97,6 +101,9 @@ const inRedis = () =>
 
 export const start = (variant: Variant): Promise<number> => {
   if (variant === "bare") return listen(router)
+  if (variant === "cached") {
+    return layerOn(Layer.provide(Stack.serve(router, cached), ResponseCacheStore.layerMemory()))
+  }
   if (variant === "compressed") return listen(router.pipe(compressed))
   if (variant === "auth") return layerOn(Layer.provide(Stack.serve(router, authenticated), users))
   if (isLimited(variant)) {

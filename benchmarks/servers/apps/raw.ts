@@ -20,6 +20,7 @@ import {
   pieces,
   problemHeaders,
   problems,
+  report,
   requestHeaders,
   unauthenticated,
   users,
@@ -80,12 +81,13 @@ interface More {
   readonly counts?: (key: string) => Count | Promise<Count>
   readonly limit?: number
   readonly compresses?: boolean
+  readonly caches?: boolean
 }
 
 const full = (
   request: IncomingMessage,
   response: ServerResponse,
-  { authenticates = false, compresses = false, counts, id = randomUUID(), limit = 0 }: More = {}
+  { authenticates = false, caches = false, compresses = false, counts, id = randomUUID(), limit = 0 }: More = {}
 ) => {
   const began = performance.now()
   const fields = ["x-request-id", id]
@@ -151,6 +153,7 @@ const full = (
       if (url === "/few") return sendJson(few)
       if (url === "/many") return sendJson(many)
       if (url === "/export") return exports()
+      if (url === "/report") return send(200, caches ? cached(url) : JSON.stringify(report()), ...json)
       if (url!.startsWith("/users/")) return send(200, JSON.stringify(readUser(url!)), ...json)
       send(404, problems.notFound, ...problem)
     } catch (error) {
@@ -179,7 +182,23 @@ const auth = (request: IncomingMessage, response: ServerResponse) => full(reques
 
 const compressed = (request: IncomingMessage, response: ServerResponse) => full(request, response, { compresses: true })
 
-const variants = { bare, full, logged, auth, compressed }
+const cache = new Map<string, { readonly body: string; readonly until: number }>()
+const cached = (url: string): string => {
+  const found = cache.get(url)
+  if (found !== undefined && found.until > Date.now()) return found.body
+  const body = JSON.stringify(report())
+  cache.set(url, { body, until: Date.now() + 3_600_000 })
+  return body
+}
+
+const variants = {
+  bare,
+  full,
+  logged,
+  auth,
+  compressed,
+  cached: (request: IncomingMessage, response: ServerResponse) => full(request, response, { caches: true })
+}
 
 export const start = (variant: Variant): Promise<number> => {
   if (!isLimited(variant)) return listen(createServer(variants[variant]))
