@@ -379,7 +379,7 @@ describe("ProblemDetails.middleware", () => {
       "a type that only begins so",
       HttpServerResponse.text("{}", { status: 404, contentType: "application/problem+jsonx" })
     ],
-    ["an encoded one", HttpServerResponse.setHeader(problem, "content-encoding", "gzip")],
+    ["an encoded one", HttpServerResponse.setHeader(problem, "content-encoding", "compress")],
     ["JSON that is none", HttpServerResponse.text("{", { status: 404, contentType: "application/problem+json" })],
     ["JSON that is no object", HttpServerResponse.text("[]", { status: 404, contentType: "application/problem+json" })],
     [

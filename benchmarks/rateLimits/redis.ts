@@ -15,14 +15,13 @@ export interface Throughput {
 }
 
 /** As many are under way at once. */
-export const concurrency = 64
+const concurrency = 64
+
+const [url, decisions, rounds] = [process.argv[2]!, Number(process.argv[3]), Number(process.argv[4])]
 
 /** On one connection each, in turns. */
-export const measure = (
-  url: string,
-  { decisions, rounds }: { readonly decisions: number; readonly rounds: number }
-): Promise<ReadonlyArray<Throughput>> =>
-  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+const measure: Effect.Effect<ReadonlyArray<Throughput>, RateLimitStore.RateLimitUnavailable> = Effect.scoped(
+  Effect.gen(function*() {
     const redis = yield* Effect.provide(Redis.Redis, yield* Layer.build(Ioredis.layer(url)))
     const client = yield* Effect.acquireRelease(
       Effect.sync(() => new Client(url)),
@@ -95,4 +94,6 @@ export const measure = (
       }
     }
     return measured
-  })))
+  })
+)
+console.log(JSON.stringify(await Effect.runPromise(measure)))

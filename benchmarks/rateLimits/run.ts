@@ -5,7 +5,7 @@ import type { Measured } from "../besideMap.js"
 import { isInstalled, start } from "../servers/redis.js"
 import { table } from "../servers/report.js"
 import { median, type Spread, spread } from "../statistics.js"
-import { concurrency, measure, type Throughput } from "./redis.js"
+import type { Throughput } from "./redis.js"
 
 export interface Plan {
   readonly rounds: number
@@ -27,15 +27,15 @@ export const quick: Plan = { rounds: 1, decisions: 200_000, sizes: [1000, 100_00
 const execFile = promisify(ChildProcess.execFile)
 type Round = ReadonlyMap<number, Measured>
 
-/** A process for each size in each round, the smallest first and the largest first in turn; then Redis. */
+/** A process for each size in each round, the smallest first and the largest first in turn; then one for Redis. */
 export const run = async (folder: string, plan: Plan, log: (line: string) => void): Promise<string> => {
-  const script = Path.join(folder, "benchmarks", "rateLimits", "memory.js")
+  const script = (name: string) => Path.join(folder, "benchmarks", "rateLimits", `${name}.js`)
   const { decisions, remote, sizes } = plan
   const rounds: Array<Round> = []
   for (let i = 0; i < plan.rounds; i++) {
     const round = new Map<number, Measured>()
     for (const size of i % 2 === 0 ? sizes : [...sizes].reverse()) {
-      const args = ["--expose-gc", "--max-old-space-size=12288", script, `${size}`, `${decisions}`]
+      const args = ["--expose-gc", "--max-old-space-size=12288", script("memory"), `${size}`, `${decisions}`]
       const measured = JSON.parse((await execFile(process.execPath, args)).stdout) as Measured
       round.set(size, measured)
       const { map, store } = measured
@@ -45,7 +45,7 @@ export const run = async (folder: string, plan: Plan, log: (line: string) => voi
   }
   return [
     inMemory(sizes, rounds),
-    isInstalled ? await inRedis(plan.rounds * 3, remote, log) : "Redis is not installed."
+    isInstalled ? await inRedis(script("redis"), plan.rounds * 3, remote, log) : "Redis is not installed."
   ]
     .join("\n\n")
 }
@@ -90,15 +90,21 @@ const inMemory = (sizes: ReadonlyArray<number>, rounds: ReadonlyArray<Round>): s
   ].join("\n\n")
 }
 
-const inRedis = async (rounds: number, decisions: number, log: (line: string) => void): Promise<string> => {
+const inRedis = async (
+  script: string,
+  rounds: number,
+  decisions: number,
+  log: (line: string) => void
+): Promise<string> => {
   const redis = await start()
   try {
-    const measured: ReadonlyArray<Throughput> = await measure(redis.url, { decisions, rounds })
+    const { stdout } = await execFile(process.execPath, [script, redis.url, `${decisions}`, `${rounds}`])
+    const measured = JSON.parse(stdout) as ReadonlyArray<Throughput>
     const ratio = spread(measured.map(({ bare, store }) => store / bare))
     log(`Redis: ${range(ratio, 2)} of a bare EVALSHA`)
     return [
       "## In Redis",
-      `Decisions a second on one connection, ${concurrency} under way at once; beside it the same script with the same ` +
+      `Decisions a second on one connection, 64 under way at once; beside it the same script with the same ` +
       "arguments by the same client (ioredis), and nothing around it. The ratio is to be 0.8 at least.",
       table(["", "median (min–max)"], [
         ["decisions", range(spread(measured.map(({ store }) => store)))],

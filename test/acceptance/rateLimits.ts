@@ -308,7 +308,10 @@ const report = (
       unavailable,
       Math.round(slowest),
       Math.round(Math.max(...results.map(({ late }) => late))),
-      fault === undefined ? "" : (Math.max(...results.map(({ ended, gap, lastDecision }) => Math.max(gap, ended - lastDecision))) / 1000).toFixed(2)
+      fault === undefined
+        ? ""
+        : (Math.max(...results.map(({ ended, gap, lastDecision }) => Math.max(gap, ended - lastDecision))) / 1000)
+          .toFixed(2)
     ],
     violations: hold.flatMap(([holds, violation]) =>
       holds ? [] : [`${engine.name}, ${name}, ${keys} keys: ${violation}`]
