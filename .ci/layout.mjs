@@ -15,11 +15,11 @@ export const optionalPeers = [
   "redis"
 ]
 
-/** Top-level modules that need an optional peer. Modules in a folder, such as Redis/Ioredis, are drivers too. */
-export const topLevelDrivers = ["NodeServer"]
+/** Modules that need an optional peer, and with them the internal ones that only they import. Those in a folder, such as Redis/Ioredis, are drivers too. */
+export const topLevelDrivers = ["NodeServer", "internal/nodeServerRequest"]
 
 /** Modules that may know fiber internals, pre-response handlers and the platform's markers. */
-export const kernel = ["internal/failures", "internal/kernel", "internal/routes", "NodeServer"]
+export const kernel = ["internal/failures", "internal/kernel", "internal/nodeHandler", "internal/routes", "NodeServer"]
 
 /** Modules of internal/ that are no plain code: two public ones share what they do with Effect. */
 export const shared = [
@@ -29,6 +29,7 @@ export const shared = [
   "internal/lift",
   "internal/recode",
   "internal/redisClient",
+  "internal/nodeServerRequest",
   "internal/notModified",
   "internal/report",
   "internal/requestBody",

@@ -506,7 +506,13 @@ const fromRules = <Fails, Requires, Handles, Name extends string>(
       })
     },
     { kind: "around", rules },
-    defects
+    defects,
+    (failed) => {
+      if (handlerOf(failed) !== undefined || statuses.length > 0) return undefined
+      if (!isStandard) return "passes"
+      const answer = answerOf(failed)
+      return answer === undefined ? "passes" : HttpServerResponse.isServerResponse(answer) ? answer : undefined
+    }
   ) as Middleware<never, Fails, Requires, Handles, Name, Handling>
 }
 

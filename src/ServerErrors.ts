@@ -96,14 +96,19 @@ export const middleware = <R = never, const Name extends string = "ServerErrors"
     ? Option.none()
     : Option.some(DebugPage.make(debug === true ? {} : debug))
   const recordings = Middleware.local<readonly [page: DebugPage.Service, recorder: Recorder]>()
+  const pageFor = (exchange: ExchangeImpl): DebugPage.Service | undefined => {
+    const page = fixed ?? exchange.get(DebugPage.DebugPage)
+    return page._tag === "Some" && page.value.sees(exchange) ? page.value : undefined
+  }
   return guard(options.name ?? "ServerErrors" as Name, {
     answerOf,
     unavailable: constant(503),
+    prepares: (exchange) => pageFor(exchange) !== undefined,
     prepare: (app, exchange) => {
-      const page = fixed ?? exchange.get(DebugPage.DebugPage)
-      if (page._tag === "None" || !page.value.sees(exchange)) return app
+      const page = pageFor(exchange)
+      if (page === undefined) return app
       const recording = recorder(exchange)
-      recordings.set(exchange, [page.value, recording])
+      recordings.set(exchange, [page, recording])
       return recording.record(app)
     },
     answer: (unanswered, exchange) => {

@@ -82,7 +82,8 @@ const makeHandler = (stack: Middleware.Any, app: ErasedApp, services: Services) 
   const compiled: Compiled = {
     frames: [{ index: 0, wrap: false, told: false, phases: plain, next: app }],
     matters: true,
-    base: undefined
+    base: undefined,
+    app
   }
   const clock = Clock.make()
 

@@ -16,6 +16,7 @@ import * as Tracer from "effect/Tracer"
 import type { Failure } from "../DebugPage.js"
 import type { Middleware, Wrapping } from "../Middleware.js"
 import {
+  type Bypass,
   type ErasedApp,
   type ExchangeImpl,
   failSpan,
@@ -59,6 +60,15 @@ const failedOf = (
 
 type Answer<E, R> = Option.Option<Effect.Effect<Response, E, R>>
 
+/** The same of a refusal for which no app has run. */
+const refusedOf = (run: ExchangeImpl, error: unknown): Failed => ({
+  error,
+  defect: false,
+  request: run.request,
+  allow: () => undefined,
+  inApi: () => isInApi(run.stack!.app)
+})
+
 /**
  * Answers the failures for which `f` gives an effect, and the defects if asked
  * to. In a mount where the response has already left (platform's
@@ -69,7 +79,9 @@ export const rescue = <Handles, const Name extends string, E, R, Members>(
   name: Name,
   f: (failed: Failed) => Answer<E, R> | Effect.Effect<Answer<E, R>, E, R>,
   members: Members,
-  defects = false
+  defects = false,
+  /** What it makes of a refusal without running anything. */
+  knows?: (failed: Failed) => Response | "passes" | undefined
 ): Middleware<never, E, Exclude<R, HttpServerRequest.HttpServerRequest>, Handles, Name, Members> => {
   let told = false
   const wrap = (app: ErasedApp): ErasedApp =>
@@ -94,7 +106,11 @@ export const rescue = <Handles, const Name extends string, E, R, Members>(
         return Option.isOption(answer) ? settle(answer) : Effect.flatMap(answer, settle) as ErasedApp
       })
     })
-  return fromPhases(name, [{ name, around: wrap }], members)
+  const bypass: Bypass | undefined = knows && {
+    enters: () => true,
+    refuses: (error, run) => knows(refusedOf(run, error))
+  }
+  return fromPhases(name, [{ name, around: wrap, bypass }], members)
 }
 
 /**
@@ -108,18 +124,33 @@ export const rescue = <Handles, const Name extends string, E, R, Members>(
  */
 export const guard = <const Name extends string, R>(
   name: Name,
-  { answer, answerOf, prepare, unavailable }: {
+  { answer, answerOf, prepare, prepares, unavailable }: {
     readonly answer: Guard<R>
     readonly answerOf: (failed: Failed) => Effect.Effect<Response, unknown> | undefined
     readonly prepare: (app: ErasedApp, run: ExchangeImpl) => ErasedApp
+    /** Whether that makes another app of it. */
+    readonly prepares: (run: ExchangeImpl) => boolean
     readonly unavailable: Response
   }
 ): Middleware<never, never, Exclude<R, HttpServerRequest.HttpServerRequest>, unknown, Name, Wrapping> => {
   let told = false
+  const watchOver = (run: ExchangeImpl) => {
+    outermost(run).guard ??= (unanswered) => answer(unanswered, run) as Effect.Effect<Response>
+  }
+  const bypass: Bypass = {
+    enters: (run) => {
+      watchOver(run)
+      return !prepares(run)
+    },
+    refuses: (error, run) => {
+      const known = answerOf(refusedOf(run, error))
+      return HttpServerResponse.isServerResponse(known) && known.status < 500 ? known : undefined
+    }
+  }
   const wrap = (app: ErasedApp): ErasedApp =>
     Effect.withFiberRuntime((fiber) => {
       const run = nearest(fiber)!
-      outermost(run).guard ??= (unanswered) => answer(unanswered, run) as Effect.Effect<Response>
+      watchOver(run)
       const unanswered = (cause: Cause.Cause<unknown>) => unansweredAt(failedIn(run, cause), cause, "request")
       const decline = (cause: Cause.Cause<unknown>): ErasedApp => {
         const failed = unanswered(cause)
@@ -176,7 +207,7 @@ export const guard = <const Name extends string, R>(
       }
       return Effect.catchAllCause(prepare(app, run), onCause)
     })
-  return fromPhases(name, [{ name, around: wrap }], wrapping)
+  return fromPhases(name, [{ name, around: wrap, bypass }], wrapping)
 }
 
 /** Keeps what a request logs, and the spans that it makes. */

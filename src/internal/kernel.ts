@@ -80,6 +80,15 @@ export interface Phase {
   /** It enters response phases of others: alternatives. */
   readonly responds?: boolean | undefined
   readonly around?: ErasedWrap | undefined
+  readonly bypass?: Bypass | undefined
+}
+
+/** What a server can know of what wraps without running it, before there is a fiber. */
+export interface Bypass {
+  /** Whether it lets the request by as it is. */
+  readonly enters: (run: ExchangeImpl) => boolean
+  /** What it makes of a refusal further in: its response, `"passes"`, or nothing where only running it can tell. */
+  readonly refuses: (error: unknown, run: ExchangeImpl) => Response | "passes" | undefined
 }
 
 const phasesKey = Symbol.for("effect-middleware/Middleware/phases")
@@ -129,6 +138,7 @@ export const mayRespond = (phase: Phase) => hasResponse(phase) || phase.responds
 /** What carries a request: a fiber or, before there is one, a server's own beginning. */
 export interface Host extends Pick<AnyFiber, "currentContext">, Partial<Pick<AnyFiber, "id">> {
   readonly clock?: Clock.Clock
+  readonly _fiberRefs?: FiberRefs.FiberRefs
 }
 
 /**
@@ -176,8 +186,11 @@ export class ExchangeImpl implements Exchange {
   /** On the outermost run: who answers what nobody has. */
   guard: Guard | undefined
 
+  /** The run in the next frame, where a server has begun that too. */
+  ahead: Begun | undefined
+
   constructor(
-    private readonly fiber: Host,
+    private fiber: Host,
     readonly stack: Compiled | undefined,
     /** The run that this one began in: around it, or of another request that its handler answers by this one. */
     readonly before?: ExchangeImpl | undefined
@@ -300,6 +313,14 @@ export class ExchangeImpl implements Exchange {
     }
     this.services.set(key, value)
   }
+  /** The context is of this request alone: what is provided is written into it. */
+  own() {
+    this.owned = true
+  }
+  /** From a server's beginning to the fiber. */
+  board(fiber: AnyFiber) {
+    this.fiber = fiber
+  }
   /** Begins what can be undone: from here on services are copied when written. */
   attempt() {
     const { annotations, owned, pending, request, services } = this
@@ -334,30 +355,51 @@ export class ExchangeImpl implements Exchange {
    */
   install(fiber: AnyFiber) {
     const entries: Array<Setting> = []
-    if (!this.registered && this.stack?.matters === true) {
-      this.registered = true
-      entries.push(setting(currentExchange, this))
-      if (!this.covered) {
-        this.covered = true
-        const outer = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
-        entries.push(setting(HttpApp.currentPreResponseHandlers, Option.some(handlerOf(this, outer))))
-      }
-    }
+    this.register(entries, () => fiber.getFiberRef(HttpApp.currentPreResponseHandlers))
     if (this.stack?.frames.length !== 0 && (fiber.currentContext.unsafeMap as unknown) !== this.services) {
       this.replaced ??= fiber.currentContext
       entries.push(setting(FiberRef.currentContext, this.context as Context.Context<never>))
     }
-    if (this.annotations !== undefined) entries.push(this.takeAnnotations(fiber, this.annotations))
+    if (this.annotations !== undefined) entries.push(this.annotationsOf(fiber, this.annotations))
     if (entries.length > 0) setAll(fiber, entries)
+  }
+
+  private register(entries: Array<Setting>, outer: () => Option.Option<HttpApp.PreResponseHandler>) {
+    if (this.registered || this.stack?.matters !== true) return
+    this.registered = true
+    entries.push(setting(currentExchange, this))
+    if (this.covered) return
+    this.covered = true
+    const around = outer()
+    const handler = Option.some(handlerOf(this, around))
+    if (around._tag === "None") this.handler = handler
+    entries.push(setting(HttpApp.currentPreResponseHandlers, handler))
+  }
+  /** What it has put into the fiber, where nobody else's stood there. */
+  handler: Option.Option<HttpApp.PreResponseHandler> | undefined
+
+  /** What a fiber is to begin with, so that nothing is left for `install`. */
+  settings(refs: FiberRefs.FiberRefs): ReadonlyArray<Setting> {
+    const entries: Array<Setting> = [setting(FiberRef.currentContext, this.context as Context.Context<never>)]
+    this.register(entries, () => FiberRefs.getOrDefault(refs, HttpApp.currentPreResponseHandlers))
+    if (this.annotations !== undefined) {
+      entries.push(this.takeAnnotations(FiberRefs.getOrDefault(refs, FiberRef.currentLogAnnotations), this.annotations))
+    }
+    return entries
   }
 
   /** What an answer that never reaches the app is logged with. */
   installAnnotations(fiber: AnyFiber) {
-    if (this.annotations !== undefined) setAll(fiber, [this.takeAnnotations(fiber, this.annotations)])
+    if (this.annotations !== undefined) setAll(fiber, [this.annotationsOf(fiber, this.annotations)])
   }
 
-  private takeAnnotations(fiber: AnyFiber, added: ReadonlyArray<readonly [string, unknown]>): Setting {
-    let annotations = fiber.getFiberRef(FiberRef.currentLogAnnotations)
+  private annotationsOf(fiber: AnyFiber, added: ReadonlyArray<readonly [string, unknown]>): Setting {
+    return this.takeAnnotations(fiber.getFiberRef(FiberRef.currentLogAnnotations), added)
+  }
+  private takeAnnotations(
+    annotations: HashMap.HashMap<string, unknown>,
+    added: ReadonlyArray<readonly [string, unknown]>
+  ): Setting {
     for (const [key, value] of added) annotations = HashMap.set(annotations, key, value)
     this.annotations = undefined
     return setting(FiberRef.currentLogAnnotations, annotations)
@@ -371,7 +413,7 @@ export class ExchangeImpl implements Exchange {
     const key = HttpServerRequest.HttpServerRequest.key
     const [inner, original] = [fiber.currentContext.unsafeMap.get(key), outer.unsafeMap.get(key)]
     if (inner !== undefined && original !== undefined && isAnswered(inner)) {
-      Object.assign(original, { [answered]: true })
+      markAnswered(original)
     }
     setAll(fiber, [setting(FiberRef.currentContext, outer)])
     this.replaced = undefined
@@ -410,8 +452,11 @@ export class ExchangeImpl implements Exchange {
 const defaultEntropy = Context.get(Context.empty(), Entropy.Entropy)
 
 /** Platform's own mark on a request whose response has been handed over. */
-const answered = Symbol.for("@effect/platform/HttpApp/handled")
-export const isAnswered = (request: HttpServerRequest.HttpServerRequest) => answered in request
+const answeredKey = Symbol.for("@effect/platform/HttpApp/handled")
+export const isAnswered = (request: HttpServerRequest.HttpServerRequest) => answeredKey in request
+export const markAnswered = (request: HttpServerRequest.HttpServerRequest): void => {
+  Object.assign(request, { [answeredKey]: true })
+}
 
 const currentExchange = globalValue(
   "effect-middleware/Middleware/currentExchange",
@@ -422,8 +467,8 @@ export const requestOf = (fiber: AnyFiber) =>
   Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
-type Setting = readonly [ref: FiberRef.FiberRef<any>, value: unknown]
-const setting = <A>(ref: FiberRef.FiberRef<A>, value: A): Setting => [ref, value]
+export type Setting = readonly [ref: FiberRef.FiberRef<any>, value: unknown]
+export const setting = <A>(ref: FiberRef.FiberRef<A>, value: A): Setting => [ref, value]
 
 /** What a running fiber has beside its public interface; test/platform-facts.test.ts holds it to that. */
 interface FiberInternals {
@@ -432,14 +477,20 @@ interface FiberInternals {
 }
 
 /** Several FiberRefs for the price of one; `setFiberRef` would also leave out a context that is `Equal`. */
-const setAll = (fiber: AnyFiber, entries: ReadonlyArray<Setting>) => {
-  const id = fiber.id()
-  const locals = new Map(refsOf(fiber).locals)
+const setAll = (fiber: AnyFiber, entries: ReadonlyArray<Setting>) =>
+  (fiber as unknown as FiberInternals).setFiberRefs(withSettings(refsOf(fiber), fiber.id(), entries))
+
+export const withSettings = (
+  refs: FiberRefs.FiberRefs,
+  id: FiberId.Runtime,
+  entries: ReadonlyArray<Setting>
+): FiberRefs.FiberRefs => {
+  const locals = new Map(refs.locals)
   for (const [ref, value] of entries) {
     const stack = locals.get(ref) ?? []
     locals.set(ref, [[id, value], ...(stack[0]?.[0] === id ? stack.slice(1) : stack)])
   }
-  ;(fiber as unknown as FiberInternals).setFiberRefs(FiberRefs.unsafeMake(locals))
+  return FiberRefs.unsafeMake(locals)
 }
 /** The field: its getter sets the runtime flags first, at the price of a copy. */
 const refsOf = (fiber: Host): FiberRefs.FiberRefs =>
@@ -532,6 +583,8 @@ export interface Compiled {
   /** Whether a run has to be found again: by its response phases, or by those of a stack inside what it wraps. */
   readonly matters: boolean
   readonly base: Context.Context<never> | undefined
+  /** What is inside all of it. */
+  readonly app: ErasedApp
 }
 
 /**
@@ -551,14 +604,19 @@ export const apply = (
     next: app,
     told: false
   }))
-  const stack: Compiled = { frames, matters: wraps.length > 0 || phases.some(mayRespond), base }
+  const stack: Compiled = { frames, matters: wraps.length > 0 || phases.some(mayRespond), base, app }
   // what wraps may ask what the app's router knows
   const frameOf = (frame: Frame) => inherit(app, frameApp(stack, frame))
   for (let i = wraps.length - 1; i >= 0; i--) {
     frames[i]!.next = phases[wraps[i]!]!.around!(frameOf(frames[i + 1]!))
   }
-  return frameOf(frames[0]!)
+  const applied = frameOf(frames[0]!)
+  stacks.set(applied, stack)
+  return applied
 }
+const stacks = new WeakMap<ErasedApp, Compiled>()
+/** The stack that an app is behind, where nothing stands around it. */
+export const stackOf = (app: ErasedApp): Compiled | undefined => stacks.get(app)
 
 /** The nearest run in this fiber that has not been left. Those of the same place that have are superseded. */
 export const nearest = (fiber: AnyFiber): ExchangeImpl | undefined => {
@@ -573,14 +631,95 @@ export const nearest = (fiber: AnyFiber): ExchangeImpl | undefined => {
 
 const frameApp = (stack: Compiled, frame: Frame): ErasedApp =>
   Effect.withFiberRuntime((fiber) => {
-    const exchange = new ExchangeImpl(fiber, stack, nearest(fiber))
+    const before = nearest(fiber)
+    const ahead = before?.ahead
+    if (ahead?.frame === frame) {
+      before!.ahead = undefined
+      return resume(fiber, ahead)
+    }
+    const exchange = new ExchangeImpl(fiber, stack, before)
     if (frame.index === 0 && stack.base !== undefined) exchange.adopt(stack.base)
     return enter(fiber, exchange, frame, 0)
   })
 
+/** Plain phases that a server has run before there is a fiber: once, whatever comes after. */
+export interface Begun {
+  readonly run: ExchangeImpl
+  readonly frame: Frame
+  readonly at: number
+  readonly ended: Ended | undefined
+}
+
+/** Runs plain phases of a stack, past what wraps where that lets it by. Gives the outermost run, and the one where it stopped. */
+export const begin = (stack: Compiled, host: Host & { currentContext: Context.Context<never> }) => {
+  const [frame] = stack.frames
+  const run = new ExchangeImpl(host, stack)
+  run.own()
+  if (stack.base !== undefined) run.adopt(stack.base)
+  const outermost = beginFrame(run, frame!)
+  let last = outermost
+  while (last.ended === undefined && last.at === last.frame.phases.length && last.frame.wrap) {
+    if (last.frame.phases.at(-1)!.bypass?.enters(last.run) !== true) break
+    const inner = stack.frames[last.frame.index + 1]!
+    host.currentContext = last.run.context as Context.Context<never>
+    last.run.ahead = beginFrame(new ExchangeImpl(host, stack, last.run), inner)
+    last = last.run.ahead
+  }
+  return { outermost, last }
+}
+
+const beginFrame = (run: ExchangeImpl, frame: Frame): Begun => {
+  const at = advance(run, frame.phases, 0)
+  return { run, frame, at, ended: run.takeEnded() }
+}
+
+/** What a stack has answered before there is a fiber; `undefined` where only the rest of it can tell. */
+export const answered = ({ last, outermost }: ReturnType<typeof begin>): ReturnType<typeof flush> | undefined => {
+  const { ended, run } = last
+  if (ended === undefined || ended._tag === "Die") return undefined
+  const response = ended._tag === "Respond" ? ended.response : faceOfRefusal(last, ended.error)
+  if (response === undefined) return undefined
+  run.conclude(ended)
+  return flush(outermost.run, response)
+}
+
+const faceOfRefusal = ({ frame, run }: Begun, error: unknown): Response | undefined => {
+  const { frames } = run.stack!
+  let outer = run.parent
+  for (let i = frame.index - 1; i >= 0; i--) {
+    const made = passing(frames[i]!.phases.at(-1)!.bypass!, error, outer!)
+    if (made !== "passes") return made
+    outer = outer!.parent
+  }
+  return constantFace(error)
+}
+/** An error may throw whatever it is asked: then it is asked again where that is seen to. */
+const passing = (bypass: Bypass, error: unknown, run: ExchangeImpl) => {
+  try {
+    return bypass.refuses(error, run)
+  } catch {
+    return undefined
+  }
+}
+
+/** Goes on, in a fiber, where a server has stopped. */
+export const resume = (fiber: AnyFiber, { at, ended, frame, run }: Begun): ErasedApp => {
+  run.board(fiber)
+  return go(fiber, run, frame, at, ended)
+}
+
 const enter = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame, from: number): ErasedApp => {
   const at = advance(exchange, frame.phases, from)
-  const ended = exchange.takeEnded()
+  return go(fiber, exchange, frame, at, exchange.takeEnded())
+}
+
+const go = (
+  fiber: AnyFiber,
+  exchange: ExchangeImpl,
+  frame: Frame,
+  at: number,
+  ended: Ended | undefined
+): ErasedApp => {
   if (ended !== undefined) {
     exchange.conclude(ended)
     exchange.installAnnotations(fiber)
@@ -771,6 +910,11 @@ const pass = (fiber: AnyFiber, exchange: ExchangeImpl, cause: Cause.Cause<unknow
 }
 
 const armedKey = Symbol.for("effect-middleware/Middleware/armed")
+/** How an error renders that knows it by itself. */
+interface Armed {
+  readonly face: Effect.Effect<Response, unknown>
+  readonly constant: () => Effect.Effect<Response, unknown>
+}
 
 /**
  * Makes an error render, once it has left every stack, as the response that the
@@ -783,12 +927,16 @@ const arm = (error: unknown): boolean => {
   // a response in the place of an error is sent as it is
   if (HttpServerResponse.isServerResponse(error) || !Object.isExtensible(error)) return false
   // taken before the error is armed: afterwards it would ask itself
-  const face: Effect.Effect<Response, unknown> = HttpServerRespondable.isRespondable(error)
-    ? Effect.suspend(error[HttpServerRespondable.symbol].bind(error))
-    : HttpServerRespondable.toResponseOrElse(error, internalServerError)
+  const constant = HttpServerRespondable.isRespondable(error)
+    ? error[HttpServerRespondable.symbol].bind(error)
+    : undefined
+  const face: Effect.Effect<Response, unknown> = constant === undefined
+    ? HttpServerRespondable.toResponseOrElse(error, internalServerError)
+    : Effect.suspend(constant)
   const render = Effect.catchAllCause(face, () => Effect.succeed(internalServerError))
   // not seen by enumeration: the error looks as it did
-  Object.defineProperty(error, armedKey, { value: HttpServerRespondable.isRespondable(error) ? face : undefined })
+  const armed: Armed | undefined = constant && { face, constant }
+  Object.defineProperty(error, armedKey, { value: armed })
   Object.defineProperty(error, HttpServerRespondable.symbol, {
     configurable: true,
     value: () =>
@@ -807,12 +955,32 @@ const arm = (error: unknown): boolean => {
   return true
 }
 
-/** The response that an error knows by itself, if it does: without the edits of a stack that it has passed. */
+/**
+ * The response that an error knows by itself, if it does: without the edits of a stack that it has passed. It is there at
+ * once where the error has it at once.
+ */
 export const ownFace = (error: object): Effect.Effect<Response, unknown> | undefined => {
-  if (armedKey in error) return error[armedKey] as Effect.Effect<Response, unknown> | undefined
+  const constant = constantFace(error)
+  if (constant !== undefined) return constant
+  if (armedKey in error) return (error[armedKey] as Armed | undefined)?.face
   return HttpServerRespondable.isRespondable(error)
     ? Effect.suspend(() => error[HttpServerRespondable.symbol]())
     : undefined
+}
+
+/** The same where it is there at once, and so needs no fiber. */
+const constantFace = (error: unknown): Response | undefined => {
+  if (typeof error !== "object" || error === null) return undefined
+  try {
+    const face: unknown = armedKey in error
+      ? (error[armedKey] as Armed | undefined)?.constant()
+      : HttpServerRespondable.isRespondable(error)
+      ? error[HttpServerRespondable.symbol]()
+      : undefined
+    return HttpServerResponse.isServerResponse(face) ? face : undefined
+  } catch {
+    return undefined
+  }
 }
 
 const internalServerError = HttpServerResponse.empty({ status: 500 })
@@ -824,6 +992,18 @@ const handlerOf =
     const edited = lift(request.source === exchange.request.source ? flush(exchange, response) : response)
     return outer._tag === "None" ? edited : Effect.flatMap(edited, (response) => outer.value(request, response))
   }
+
+/** What the response handlers of a fiber make of a response: at once where it is none, or that of the outermost run alone. */
+export const preResponse = (
+  fiber: AnyFiber,
+  run: ExchangeImpl | undefined,
+  request: HttpServerRequest.HttpServerRequest,
+  response: Response
+): Response | Effect.Effect<Response, unknown> => {
+  const handler = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
+  if (handler._tag === "None") return response
+  return handler === run?.handler ? flush(run, response) as ReturnType<typeof lift> : handler.value(request, response)
+}
 
 interface Turn {
   readonly owner: ExchangeImpl
@@ -1150,7 +1330,7 @@ export const phasesEffect = (
 ): Effect.Effect<unknown, unknown, unknown> => {
   const phases = phasesOf(middleware)
   return Effect.withFiberRuntime((fiber) => {
-    const stack: Compiled = { frames: [], matters: phases.some(mayRespond), base }
+    const stack: Compiled = { frames: [], matters: phases.some(mayRespond), base, app: Effect.never }
     const exchange = new ExchangeImpl(fiber, stack, nearest(fiber))
     exchange.adopt(base)
     const go = (from: number): Effect.Effect<unknown, unknown, unknown> => {

@@ -16,6 +16,7 @@ import {
 import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Effect, Layer, Option, type Runtime, type Scope } from "effect"
 import { type Middleware, Stack } from "effect-middleware"
+import * as NodeServer from "effect-middleware/NodeServer"
 import * as Http from "node:http"
 import { codings, decode } from "./compression.js"
 
@@ -119,7 +120,10 @@ const platform = Layer.succeedContext(
 )
 
 export const nodeServer = Layer.merge(
-  NodeHttpServer.layerServer(() => Http.createServer(), { port: 0, host: "127.0.0.1" }),
+  (process.env["SERVER"] === "platform" ? NodeHttpServer : NodeServer).layerServer(() => Http.createServer(), {
+    port: 0,
+    host: "127.0.0.1"
+  }),
   platform
 )
 
