@@ -52,6 +52,7 @@ import { open } from "../ResponseDraft.js"
 import { cutOff, discard, failureOf, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
 import { quietly, report } from "./report.js"
 import { bodyAccessors } from "./requestBody.js"
+import { RequestSpan } from "./requestSpan.js"
 import { inherit } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
@@ -238,7 +239,7 @@ export class ExchangeImpl implements Exchange {
   /** A span inside the current one; it does not become current itself. */
   childSpan(name: string, start: bigint, attributes: { readonly [key: string]: string }): Tracer.Span | undefined {
     const { span } = this
-    if (span?.sampled !== true) return undefined
+    if (span instanceof RequestSpan || span?.sampled !== true) return undefined
     const tracer = Context.get((this.fiber as AnyFiber).currentDefaultServices, Tracer.Tracer)
     const child = tracer.span(name, Option.some(span), Context.empty(), [], start, "internal")
     for (const key in attributes) child.attribute(key, attributes[key])

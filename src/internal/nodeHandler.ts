@@ -8,6 +8,7 @@ import type * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as HttpTraceContext from "@effect/platform/HttpTraceContext"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import type * as Clock from "effect/Clock"
@@ -25,7 +26,7 @@ import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Tracer from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import type { ServerResponse } from "node:http"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
@@ -44,6 +45,7 @@ import {
 } from "./kernel.js"
 import { cutOff, discard, type NodeResponse, whenDone } from "./nodeResponse.js"
 import type { NodeServerRequest } from "./nodeServerRequest.js"
+import { RequestSpan } from "./requestSpan.js"
 
 type Response = HttpServerResponse.HttpServerResponse
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -213,6 +215,16 @@ export const make = (
 const isDone = (sent: ErasedApp): sent is Exit.Success<Response, unknown> => Exit.isExit(sent) && Exit.isSuccess(sent)
 
 const nativeTracer = Effect.runSync(Effect.tracer)
+/** As platform's tracer has it from the native one. */
+const spanOf = (request: HttpServerRequest.HttpServerRequest): Tracer.Span =>
+  nativeTracer.span(
+    `http.server ${request.method}`,
+    HttpTraceContext.fromHeaders(request.headers),
+    Context.empty(),
+    [],
+    0n,
+    "server"
+  )
 
 const contextOf = (
   services: ReadonlyMap<string, unknown>,
@@ -222,6 +234,7 @@ const contextOf = (
   const all = new Map(services)
   all.set(HttpServerRequest.HttpServerRequest.key, request)
   all.set(Scope.Scope.key, scope)
+  all.set(Tracer.ParentSpan.key, new RequestSpan(request, spanOf))
   return Context.unsafeMake(all)
 }
 
