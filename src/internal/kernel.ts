@@ -1139,7 +1139,8 @@ const watch = (
   response: Response,
   listeners: ReadonlyArray<(sent: Sent) => void>
 ): Response => {
-  if (listeners.length === 0 && exchange.guard === undefined) return response
+  // nothing can go wrong with what is there as a whole
+  if (listeners.length === 0 && (exchange.guard === undefined || isWhole(response.body))) return response
   // what platform has sent is watched already
   if (isAnswered(exchange.request)) return response
   const { request } = exchange
@@ -1213,6 +1214,9 @@ const watch = (
     body: HttpBody.stream(watched, body.contentType, body.contentLength)
   })
 }
+
+const isWhole = (body: HttpBody.HttpBody): boolean =>
+  body._tag === "Empty" || body._tag === "Uint8Array" || (body._tag === "Raw" && typeof body.body === "string")
 
 /** The size of the content as it is sent (RFC 9110 section 6.4.1), where it is known beforehand. */
 const bytesOf = (request: HttpServerRequest.HttpServerRequest, response: Response): number | undefined => {
