@@ -292,7 +292,6 @@ class Body {
   /** Why it could not be read. */
   error: MalformedCoding | DecompressedTooLarge | undefined
   private received = 0
-  private decoded = 0
   constructor(
     private readonly request: HttpServerRequest.HttpServerRequest,
     private readonly decoders: ReadonlyArray<() => Engine>,
@@ -300,16 +299,24 @@ class Body {
   ) {}
 
   read(coded: HttpServerRequest.HttpServerRequest["stream"]): HttpServerRequest.HttpServerRequest["stream"] {
-    const { limit, malformed, ratio, tooDense, tooLarge } = this.rules
+    const { malformed } = this.rules
     const received = Stream.map(coded, (bytes) => {
       this.received += bytes.length
       return bytes
     })
-    const decoded = this.decoders.reduce((body, make) => recode(body, make, () => this.fail(malformed)), received)
-    return Stream.mapEffect(decoded, (bytes) => {
-      this.decoded += bytes.length
-      if (this.decoded > limit) return this.fail(tooLarge)
-      return this.decoded > free && this.decoded > this.received * ratio ? this.fail(tooDense) : Effect.succeed(bytes)
+    return this.decoders.reduce(
+      (body, make) => this.counted(recode(body, make, () => this.fail(malformed))),
+      received
+    )
+  }
+  /** Of what comes out of the first coding, too, nearly nothing may come: that costs as much time. */
+  private counted(body: HttpServerRequest.HttpServerRequest["stream"]) {
+    const { limit, ratio, tooDense, tooLarge } = this.rules
+    let decoded = 0
+    return Stream.mapEffect(body, (bytes) => {
+      decoded += bytes.length
+      if (decoded > limit) return this.fail(tooLarge)
+      return decoded > free && decoded > this.received * ratio ? this.fail(tooDense) : Effect.succeed(bytes)
     })
   }
   private fail(error: MalformedCoding | DecompressedTooLarge) {
