@@ -70,7 +70,8 @@ export const teed = (
   const { body, headers } = response
   if (body._tag !== "Stream") return response
   const { contentLength, contentType } = body
-  const length = contentLength ?? (headers["content-length"] === undefined ? undefined : Number(headers["content-length"]))
+  const length = contentLength ??
+    (headers["content-length"] === undefined ? undefined : Number(headers["content-length"]))
   const stream = Stream.suspend(() => {
     const chunks = makeChunks(most)
     const kept = Stream.execute(Effect.suspend(() => {

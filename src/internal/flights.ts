@@ -3,12 +3,13 @@ import { digest } from "./digest.js"
 
 /** One request asks the app for what others want too; they wait for it, but not for long. */
 export const makeFlights = (wait: number) => {
-  const flights = new Map<string, { readonly since: number; readonly waiting: Set<() => void> }>()
+  const flights = new Map<string, Flight>()
   return {
     begin: (id: string, now: number): () => void => {
-      const flight = { since: now, waiting: new Set<() => void>() }
+      const flight: Flight = { since: now, waiting: new Set(), hasEnded: false }
       flights.set(id, flight)
       return () => {
+        flight.hasEnded = true
         if (flights.get(id) === flight) flights.delete(id)
         for (const go of flight.waiting) go()
         flight.waiting.clear()
@@ -21,6 +22,8 @@ export const makeFlights = (wait: number) => {
       if (flight === undefined || left <= 0) return undefined
       return Effect.async<void>((resume) => {
         const go = () => resume(Effect.void)
+        // whoever waits has a fiber for it, which may begin too late
+        if (flight.hasEnded) return go()
         flight.waiting.add(go)
         return Effect.sync(() => flight.waiting.delete(go))
       }).pipe(
@@ -30,6 +33,12 @@ export const makeFlights = (wait: number) => {
       )
     }
   }
+}
+
+interface Flight {
+  readonly since: number
+  readonly waiting: Set<() => void>
+  hasEnded: boolean
 }
 
 /** What could not be stored lately: nobody is to wait for it in vain. */

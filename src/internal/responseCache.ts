@@ -483,7 +483,11 @@ interface Asking {
 // --- requests -------------------------------------------------------------------------------------------------------------
 
 /** What tells requests apart beside the URL and the fields: the name of the cache, and what else of host and target they show. */
-const scopeOf = (name: string, { host, prefix = "" }: Pick<ClientInfo, "host" | "prefix">, request: Request): string => {
+const scopeOf = (
+  name: string,
+  { host, prefix = "" }: Pick<ClientInfo, "host" | "prefix">,
+  request: Request
+): string => {
   const { headers, originalUrl, url } = request
   const path = originForm(originalUrl)
   const shown = headers["host"] === host ? "" : headers["host"] ?? ""
