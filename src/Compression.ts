@@ -31,7 +31,7 @@ import { pipeline, Readable } from "node:stream"
 import type * as Entropy from "./Entropy.js"
 import { codingsOf, hasDirective, isCompressible, isLive, negotiate, padGzip, weaken } from "./internal/codings.js"
 import type * as Codings from "./internal/codings.js"
-import { mediaTypeOf } from "./internal/content.js"
+import { bodyOf, mediaTypeOf } from "./internal/content.js"
 import { splitList } from "./internal/fields.js"
 import { fromPhases } from "./internal/kernel.js"
 import { isHandshake } from "./internal/nodeResponse.js"
@@ -345,7 +345,7 @@ export const middleware = <const Name extends string = "Compression">(
       const { bytes, size = 0 } = content
       const done = (coded: Uint8Array) => {
         const sent = padded ? padGzip(coded, paddingOf(entropy)) : coded
-        if (sent.length < size) encode(HttpBody.uint8Array(sent, type))
+        if (sent.length < size) encode(bodyOf(sent, type))
       }
       const copy = kept.of(bytes)
       const before = copy?.coded.get(coding)

@@ -656,6 +656,14 @@ describe("streams", () => {
   })
 })
 
+it.effect("what has no type is given none", () =>
+  Effect.gen(function*() {
+    const all = Compression.middleware({ compressible: () => true })
+    const { bytes, headers } = yield* reply(all(HttpServerResponse.raw(page)))
+    assert.deepStrictEqual([headers["content-type"], headers["content-length"]], [undefined, String(bytes.length)])
+    assert.strictEqual(decode(headers["content-encoding"], bytes).toString(), page)
+  }))
+
 describe("bodies that platform's Node server takes from nobody else", () => {
   it.effect.each<[kind: string, make: () => HttpServerResponse.HttpServerResponse]>([
     ["a stream of the web", () => HttpServerResponse.raw(new Blob([page]).stream(), { contentType: "text/plain" })],

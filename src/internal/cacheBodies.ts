@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import type { Entry } from "../ResponseCacheStore.js"
 import { open } from "../ResponseDraft.js"
 import type { Fields } from "./cachePolicy.js"
-import { contentOf } from "./content.js"
+import { bodyOf, contentOf } from "./content.js"
 import { notModified } from "./notModified.js"
 import { evaluate, isConditional } from "./preconditions.js"
 
@@ -24,11 +24,8 @@ export const responseOf = (entry: Entry): Response => {
   const { body, headers, status } = entry
   const type = headers["content-type"]
   const empty = HttpServerResponse.empty({ status, headers })
-  const response = type !== undefined
-    ? HttpServerResponse.setBody(empty, HttpBody.uint8Array(body, type))
-    : body.byteLength > 0
-    ? HttpServerResponse.setBody(empty, HttpBody.raw(body, { contentLength: body.byteLength }))
-    : empty
+  const hasBody = type !== undefined || body.byteLength > 0
+  const response = hasBody ? HttpServerResponse.setBody(empty, bodyOf(body, type)) : empty
   made.set(entry, response)
   return response
 }
