@@ -69,7 +69,7 @@ export interface Options<Name extends string = string> {
    */
   readonly compressible?: ((type: string, byDefault: boolean) => boolean) | undefined
   /**
-   * How hard to try: `gzip` and `deflate` 1 to 9, `br` 0 to 9, `zstd` 1 to 12. Default: 6, 6, 4, 3.
+   * How hard to try: `gzip` and `deflate` 1 to 9, `br` 0 to 8, `zstd` 1 to 12. Default: 6, 6, 4, 3.
    */
   readonly levels?: { readonly [C in Coding]?: number | undefined } | undefined
   /**
@@ -226,7 +226,8 @@ const isPersonal = ({ request, response, setsCookie }: Facts) =>
 const defaults: { readonly [C in Coding]: { readonly level: number; readonly least: number; readonly most: number } } =
   {
     zstd: { level: 3, least: 1, most: 12 },
-    br: { level: 4, least: 0, most: 9 },
+    // 9 fills tables of tens of megabytes for each body, which costs more than 11 does
+    br: { level: 4, least: 0, most: 8 },
     gzip: { level: 6, least: 1, most: 9 },
     deflate: { level: 6, least: 1, most: 9 }
   }

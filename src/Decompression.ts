@@ -9,7 +9,7 @@
  *    read; `Accept-Encoding` in the answer names those that are taken (RFC 9110 section 15.5.16).
  * 3. The body is decoded as it is read, and only then. What nobody reads is not decoded.
  * 4. What is more than `limit`, or, from the second MiB on, more than `ratio` times what has been received, fails with
- *    `DecompressedTooLarge` (413).
+ *    `DecompressedTooLarge` (413). Of several codings that counts for what comes out of each.
  * 5. What is malformed, cut short or followed by something else fails with `MalformedCoding` (400).
  * 6. Whatever the handler makes of such a failure, the answer is the refusal.
  *
