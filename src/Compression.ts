@@ -31,7 +31,7 @@ import { pipeline, Readable } from "node:stream"
 import type * as Entropy from "./Entropy.js"
 import { codingsOf, hasDirective, isCompressible, isLive, negotiate, padGzip, weaken } from "./internal/codings.js"
 import type * as Codings from "./internal/codings.js"
-import { bodyOf, mediaTypeOf } from "./internal/content.js"
+import { mediaTypeOf } from "./internal/content.js"
 import { splitList } from "./internal/fields.js"
 import { fromPhases } from "./internal/kernel.js"
 import { isHandshake } from "./internal/nodeResponse.js"
@@ -346,7 +346,7 @@ export const middleware = <const Name extends string = "Compression">(
       const { bytes, size = 0 } = content
       const done = (coded: Uint8Array) => {
         const sent = padded ? padGzip(coded, paddingOf(entropy)) : coded
-        if (sent.length < size) encode(bodyOf(sent, type))
+        if (sent.length < size) encode(codedBody(sent, type))
       }
       const copy = kept.of(bytes)
       const before = copy?.coded.get(coding)
@@ -375,6 +375,10 @@ const adoptHeaders = (draft: ResponseDraft, { headers }: Response) =>
   headers.forEach((value, name) => {
     if (name !== "set-cookie") draft.setIfAbsent(name, value)
   })
+
+/** Without a type where nobody has said one: platform would say that it is any. */
+const codedBody = (bytes: Uint8Array, type: string | undefined) =>
+  type === undefined ? HttpBody.raw(bytes, { contentLength: bytes.byteLength }) : HttpBody.uint8Array(bytes, type)
 
 const lengthOf = (field: string | undefined) => field !== undefined && /^\d+$/.test(field) ? Number(field) : undefined
 

@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import type { Entry } from "../ResponseCacheStore.js"
 import { open } from "../ResponseDraft.js"
 import type { Fields } from "./cachePolicy.js"
-import { bodyOf, contentOf } from "./content.js"
+import { contentOf } from "./content.js"
 import { notModified } from "./notModified.js"
 import { evaluate, isConditional } from "./preconditions.js"
 
@@ -29,6 +29,10 @@ export const responseOf = (entry: Entry): Response => {
   made.set(entry, response)
   return response
 }
+
+/** Without a type where nobody has said one: platform would say that it is any. */
+const bodyOf = (bytes: Uint8Array, type: string | undefined) =>
+  type === undefined ? HttpBody.raw(bytes, { contentLength: bytes.byteLength }) : HttpBody.uint8Array(bytes, type)
 
 /** As the client's own preconditions have it. */
 export const matched = (request: HttpServerRequest.HttpServerRequest, response: Response, now: number): Response => {

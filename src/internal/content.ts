@@ -1,4 +1,4 @@
-import * as HttpBody from "@effect/platform/HttpBody"
+import type * as HttpBody from "@effect/platform/HttpBody"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import { trim } from "./fields.js"
 
@@ -23,10 +23,6 @@ export const mediaTypeOf = (value: string): string => {
 }
 
 export const isJson = (type: string): boolean => /^application\/(?:[!#$&^_.+\w-]+\+)?json$/.test(type)
-
-/** Bytes as a body, of which no type is said where nobody knows it. */
-export const bodyOf = (bytes: Uint8Array, type: string | undefined): HttpBody.HttpBody =>
-  type === undefined ? HttpBody.raw(bytes, { contentLength: bytes.byteLength }) : HttpBody.uint8Array(bytes, type)
 
 /** What is in memory of a body; `undefined` for one that is not. */
 export const contentOf = (body: HttpBody.HttpBody): Uint8Array | string | undefined => {
