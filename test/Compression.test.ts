@@ -1,6 +1,6 @@
 import { HttpApp, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, FastCheck, Stream } from "effect"
+import { Deferred, Effect, FastCheck, Fiber, Stream } from "effect"
 import { Authentication, Compression, Cors, Entropy, Middleware, ServerErrors, Stack } from "effect-middleware"
 import { execFile } from "node:child_process"
 import { randomBytes } from "node:crypto"
@@ -437,6 +437,17 @@ describe("bodies that are sent again and again", () => {
       yield* draft(constant, low)
       assert.notDeepEqual(yield* draft(constant, low), yield* draft(constant))
     }).pipe(Effect.scoped))
+
+  it.effect("one that is written to while another thread compresses it is sent as it was", () =>
+    Effect.gen(function*() {
+      const bytes = Buffer.from(json(500_000))
+      const before = Buffer.from(bytes)
+      const constant = HttpServerResponse.uint8Array(bytes, { contentType: "text/plain" })
+      yield* draft(constant)
+      const fiber = Effect.runFork(draft(constant))
+      bytes.fill("a")
+      assert.isTrue(decode("gzip", (yield* Fiber.join(fiber))!).equals(before))
+    }))
 
   it.effect("one that is written to is another", () =>
     Effect.gen(function*() {
