@@ -2,17 +2,18 @@
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, FiberId, Layer, Logger, Stream, TestClock } from "effect"
-import { Compression, Forwarded, Redis, ResponseCache, ResponseCacheStore, Stack } from "effect-middleware"
+import { Compression, Forwarded, Middleware, Redis, ResponseCache, ResponseCacheStore, Stack } from "effect-middleware"
 import * as Ioredis from "effect-middleware/Redis/Ioredis"
 import * as Net from "node:net"
 import { encode } from "../src/internal/cacheEntry.js"
 import { makeFlights } from "../src/internal/flights.js"
 import { entryOf } from "./contracts/ResponseCacheStoreContract.js"
+import { Counter, middlewareOf } from "./utils/counter.js"
 import { describeRedis } from "./utils/describeRedis.js"
 import { makeServer } from "./utils/redis.js"
 import { patient, started } from "./utils/redisStores.js"
 import { cached, type Handler, type Setup, statusOf } from "./utils/responseCaches.js"
-import { listenTo, mounts } from "./utils/TestApp.js"
+import { type App, listenTo, mounts } from "./utils/TestApp.js"
 
 const text = HttpServerResponse.text
 const fresh = { "cache-control": "max-age=60" }
@@ -31,11 +32,12 @@ const raw = (port: number, head: string) =>
     socket.on("error", () => {})
   })
 
+const showing = Effect.map(
+  HttpServerRequest.HttpServerRequest,
+  ({ headers, originalUrl, url }) => text(`<${url} ${originalUrl} ${headers["host"]}>`, { headers: fresh })
+)
+
 describe("what the app sees of host and target", () => {
-  const showing = Effect.map(
-    HttpServerRequest.HttpServerRequest,
-    ({ headers, originalUrl, url }) => text(`<${url} ${originalUrl} ${headers["host"]}>`, { headers: fresh })
-  )
   const honest = "GET /a HTTP/1.1\r\nHost: good.test"
   it.effect.each<[what: string, head: string]>([
     ["another Host beside a whole URL", "GET http://good.test/a HTTP/1.1\r\nHost: evil.test"],
@@ -57,6 +59,21 @@ describe("what the app sees of host and target", () => {
     }).pipe(inMemory, Effect.scoped))
 })
 
+test("what another middleware has made of the URL is told apart, as is what it has not", () =>
+  Effect.gen(function*() {
+    const rewrites = Middleware.make({
+      name: "Rewrites",
+      request: (exchange) => exchange.deriveRequest({ url: exchange.request.headers["x-to"] ?? "/same" })
+    })
+    const stack = Stack.make(Forwarded.middleware({ trust: "none" }), rewrites, ResponseCache.middleware())
+    const port = yield* listenTo(stack(showing))
+    const ask = (head: string) => raw(port, `${head}\r\nHost: a.test`)
+    assert.include(yield* ask("GET /a HTTP/1.1\r\nX-To: /b"), "</b /a a.test>")
+    assert.include(yield* ask("GET /a HTTP/1.1"), "</same /a a.test>")
+    assert.include(yield* ask("GET http://a.test/a HTTP/1.1"), "</same http://a.test/a a.test>")
+    assert.include(yield* ask("GET /a HTTP/1.1"), "ResponseCache;hit;")
+  }).pipe(inMemory))
+
 describe("what is stored", () => {
   test("is a copy: who writes to bytes that he has sent changes nothing", () =>
     Effect.gen(function*() {
@@ -76,6 +93,23 @@ describe("what is stored", () => {
       const reply = yield* get("/aa")
       assert.strictEqual(reply.headers["age"], "0")
       assert.strictEqual(reply.body, "aa")
+    }).pipe(inMemory))
+
+  test("is not what has asked for a session behind the answer", () =>
+    Effect.gen(function*() {
+      const headers = { "cache-control": "public, max-age=60, stale-while-revalidate=60" }
+      const { get, runs } = yield* cached((_, run): App =>
+        run === 1
+          ? Effect.succeed(text("everybody", { headers }))
+          : Effect.as(Effect.flatMap(Counter, ({ get }) => get), text("somebody", { headers })) as never, {
+        inside: [middlewareOf("signed")]
+      })
+      yield* get()
+      yield* TestClock.adjust("60 seconds")
+      assert.strictEqual((yield* get()).body, "everybody")
+      yield* turns
+      assert.strictEqual(runs(), 2)
+      assert.include(statusOf(yield* get()), "fwd=uri-miss")
     }).pipe(inMemory))
 
   test("is whole: not a stream that is shorter than its response says", () =>
@@ -178,6 +212,17 @@ describe("those that ask at the same time", () => {
       assert.isUndefined(flights.join("a", 0, 1000))
     }))
 
+  it("one that takes longer than `wait` is not waited for, and the next one is, also when it ends", () => {
+    const flights = makeFlights(1000)
+    const end = flights.begin("a", 0)
+    assert.isDefined(flights.join("a", 999, 5000))
+    assert.isUndefined(flights.join("a", 1000, 5000))
+    assert.isUndefined(flights.join("a", 500, 500))
+    flights.begin("a", 1000)
+    end()
+    assert.isDefined(flights.join("a", 1001, 5000))
+  })
+
   test("one with credentials does not make the others ask", () =>
     Effect.gen(function*() {
       const { get, open, runs } = yield* gated(stored)
@@ -203,6 +248,31 @@ describe("those that ask at the same time", () => {
       yield* open(2)
       yield* others
       assert.strictEqual(runs(), 2)
+    }).pipe(inMemory))
+
+  test("a HEAD is waited for by nobody, since nothing is stored of it", () =>
+    Effect.gen(function*() {
+      const { get, open, runs, send } = yield* gated(stored)
+      const head = yield* Effect.fork(send({ method: "HEAD" }))
+      yield* turns
+      yield* open(2)
+      assert.strictEqual((yield* get()).body, "2")
+      yield* open(1)
+      yield* head
+      assert.strictEqual(runs(), 2)
+    }).pipe(inMemory))
+
+  test("who wants a new one is not given the old one when the first of them fails", () =>
+    Effect.gen(function*() {
+      const { get, open } = yield* gated((_, run) => text(`${run}`, { headers: fresh, status: run === 2 ? 403 : 200 }))
+      yield* open(1)
+      yield* get()
+      const all = yield* Effect.fork(
+        Effect.all([1, 2].map(() => get("/", { "cache-control": "no-cache" })), { concurrency: "unbounded" })
+      )
+      yield* turns
+      yield* Effect.forEach([2, 3], (run) => open(run))
+      assert.deepStrictEqual((yield* all).map(({ body }) => body), ["2", "3"])
     }).pipe(inMemory))
 
   it.effect.each<[what: string, answer: Handler]>([
@@ -285,6 +355,31 @@ describe("those that ask at the same time", () => {
         yield* others
         assert.strictEqual(runs(), 1)
       }).pipe(Effect.provide(slow((put) => Effect.zipRight(Deferred.await(kept), put))))
+    }))
+
+  test("a store that fails meanwhile leaves nobody waiting for another", () =>
+    Effect.gen(function*() {
+      let lookups = 0
+      const failing = Layer.effect(
+        ResponseCacheStore.ResponseCacheStore,
+        Effect.map(ResponseCacheStore.ResponseCacheStore, ({ sync: _, ...store }): ResponseCacheStore.Service => ({
+          ...store,
+          get: (key, variantOf) =>
+            ++lookups <= 3
+              ? store.get(key, variantOf)
+              : Effect.fail(new ResponseCacheStore.ResponseCacheUnavailable({ operation: "get", cause: "no" }))
+        }))
+      ).pipe(Layer.provide(ResponseCacheStore.layerMemory()))
+      yield* Effect.gen(function*() {
+        const { get, open, runs } = yield* gated((_, run) => text(`${run}`, { status: 503 }))
+        const all = yield* several(get(), 3)
+        yield* turns
+        yield* open(1)
+        yield* turns
+        assert.strictEqual(runs(), 3)
+        yield* Effect.forEach([2, 3], (run) => open(run))
+        yield* all
+      }).pipe(Effect.provide(failing))
     }))
 
   test("a store that dies while it keeps is not waited for", () =>

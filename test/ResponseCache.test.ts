@@ -396,7 +396,9 @@ describe("poison", () => {
   it.effect.each<[what: string, detail: string, init: { method?: string; headers: Record<string, string> }]>([
     ["another method", "unkeyed-field", { headers: { "x-http-method-override": "DELETE" } }],
     ["a part", "range", { headers: { range: "bytes=0-0" } }],
-    ["a precondition of a write", "precondition", { headers: { "if-match": `"1"` } }]
+    ["a precondition of a write", "precondition", { headers: { "if-match": `"1"` } }],
+    ["one by date", "precondition", { headers: { "if-unmodified-since": "Thu, 01 Jan 1970 00:00:00 GMT" } }],
+    ["another protocol", "upgrade", { headers: { upgrade: "h2c" } }]
   ])("a request for %s neither leaves nor is given anything", ([_, detail, init]) =>
     Effect.gen(function*() {
       const { get, runs, send } = yield* cached(counting())

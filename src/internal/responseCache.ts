@@ -238,7 +238,7 @@ export const phasesOf = (config: Config) => {
     if (alone) return ask(app, plan, store)
     return Effect.clockWith((clock) => {
       const now = clock.unsafeCurrentTimeMillis()
-      if (now >= plan.until || hopeless.has(plan.id, now)) return ask(app, plan, store)
+      if (hopeless.has(plan.id, now)) return ask(app, plan, store)
       const flight = flights.join(plan.id, now, plan.until)
       if (flight === undefined) {
         plan.release = flights.begin(plan.id, now)
@@ -258,9 +258,9 @@ export const phasesOf = (config: Config) => {
       Effect.flatMap(([found, now]) => {
         if (found._tag === "None") return ask(app, plan, store)
         const { entry } = plan.found = found.value
-        // it was made after this request has come, so it is as new as the client may ask for
+        // it was made after this request has come, so it is as new as the client may ask for; and nobody waits with credentials
         if (
-          entry === undefined || !rules.isFor(entry, plan.headers) ||
+          entry === undefined ||
           (plan.entry !== undefined && entry.storedAt <= plan.entry.storedAt) ||
           rules.decide(entry, rules.noDirectives, now) !== "give"
         ) return fill(app, plan, store)

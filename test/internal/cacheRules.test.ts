@@ -112,6 +112,19 @@ describe("parseDirectives", () => {
   it("is linear", () => assertLinear(rules.parseDirectives))
 })
 
+it("what is stale stands in for what fails until its time is over", () => {
+  const entry = entryOf({ freshFor: 1000, staleIfError: 100 })
+  assert.isTrue(rules.mayBeStale(entry, 1 + 1099))
+  assert.isFalse(rules.mayBeStale(entry, 1 + 1100))
+})
+
+it("what a 304 says of content is not said of what is stored", () => {
+  assert.deepStrictEqual(
+    rules.freshened({ "content-type": "text/plain", etag: "a" }, { "content-type": "text/html", "x-new": "b" }),
+    { "content-type": "text/plain", etag: "a", "x-new": "b" }
+  )
+})
+
 describe("decide", () => {
   const entry = FastCheck.record({
     storedAt: FastCheck.nat(10_000),
