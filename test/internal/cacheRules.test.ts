@@ -162,6 +162,10 @@ describe("judge", () => {
   const of = (cacheControl: string, more: Record<string, string> = {}, request: Record<string, string> = {}) =>
     judge(request, { status: 200, headers: { "cache-control": cacheControl, ...more } }, { now, ttl: undefined })
 
+  it("nothing that varies by what nobody can tell", () => {
+    assert.isUndefined(of("max-age=5", { vary: "accept, *" }))
+  })
+
   it("terms", () => {
     assert.deepStrictEqual(of("Public, S-MaxAge=\"10\", max-age=5, stale-while-revalidate=20, stale-if-error=30"), {
       freshFor: 10_000,
