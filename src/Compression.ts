@@ -69,7 +69,7 @@ export interface Options<Name extends string = string> {
    */
   readonly compressible?: ((type: string, byDefault: boolean) => boolean) | undefined
   /**
-   * How hard to try: `gzip` and `deflate` 1 to 9, `br` 0 to 9, `zstd` 1 to 12. Default: 6, 6, 4, 3.
+   * How hard to try: `gzip` and `deflate` 1 to 9, `br` 0 to 8, `zstd` 1 to 12. Default: 6, 6, 4, 3.
    */
   readonly levels?: { readonly [C in Coding]?: number | undefined } | undefined
   /**
@@ -226,7 +226,8 @@ const isPersonal = ({ request, response, setsCookie }: Facts) =>
 const defaults: { readonly [C in Coding]: { readonly level: number; readonly least: number; readonly most: number } } =
   {
     zstd: { level: 3, least: 1, most: 12 },
-    br: { level: 4, least: 0, most: 9 },
+    // 9 fills tables of tens of megabytes for each body, which costs more than 11 does
+    br: { level: 4, least: 0, most: 8 },
     gzip: { level: 6, least: 1, most: 9 },
     deflate: { level: 6, least: 1, most: 9 }
   }
@@ -345,7 +346,7 @@ export const middleware = <const Name extends string = "Compression">(
       const { bytes, size = 0 } = content
       const done = (coded: Uint8Array) => {
         const sent = padded ? padGzip(coded, paddingOf(entropy)) : coded
-        if (sent.length < size) encode(HttpBody.uint8Array(sent, type))
+        if (sent.length < size) encode(codedBody(sent, type))
       }
       const copy = kept.of(bytes)
       const before = copy?.coded.get(coding)
@@ -374,6 +375,10 @@ const adoptHeaders = (draft: ResponseDraft, { headers }: Response) =>
   headers.forEach((value, name) => {
     if (name !== "set-cookie") draft.setIfAbsent(name, value)
   })
+
+/** Without a type where nobody has said one: platform would say that it is any. */
+const codedBody = (bytes: Uint8Array, type: string | undefined) =>
+  type === undefined ? HttpBody.raw(bytes, { contentLength: bytes.byteLength }) : HttpBody.uint8Array(bytes, type)
 
 const lengthOf = (field: string | undefined) => field !== undefined && /^\d+$/.test(field) ? Number(field) : undefined
 

@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as LogLevel from "effect/LogLevel"
 import * as Schema from "effect/Schema"
+import { hasDirective } from "./internal/codings.js"
 import { contentOf } from "./internal/content.js"
 import { digestTag } from "./internal/digest.js"
 import { formatHttpDate } from "./internal/httpDate.js"
@@ -285,6 +286,6 @@ const tagOf = (draft: ResponseDraft, maxSize: number): string | undefined => {
   if (content === undefined || draft.body._tag === "Empty") return undefined
   if ((typeof content === "string" ? Buffer.byteLength(content) : content.length) > maxSize) return undefined
   // nobody will have it to ask about
-  if (/(?:^|[\s,])no-store\b/i.test(draft.get("cache-control") ?? "")) return undefined
+  if (hasDirective(draft.get("cache-control"), "no-store")) return undefined
   return digestTag(draft.get("content-type") ?? "", content)
 }

@@ -9,7 +9,7 @@
  *    read; `Accept-Encoding` in the answer names those that are taken (RFC 9110 section 15.5.16).
  * 3. The body is decoded as it is read, and only then. What nobody reads is not decoded.
  * 4. What is more than `limit`, or, from the second MiB on, more than `ratio` times what has been received, fails with
- *    `DecompressedTooLarge` (413).
+ *    `DecompressedTooLarge` (413). Of several codings that counts for what comes out of each.
  * 5. What is malformed, cut short or followed by something else fails with `MalformedCoding` (400).
  * 6. Whatever the handler makes of such a failure, the answer is the refusal.
  *
@@ -292,7 +292,6 @@ class Body {
   /** Why it could not be read. */
   error: MalformedCoding | DecompressedTooLarge | undefined
   private received = 0
-  private decoded = 0
   constructor(
     private readonly request: HttpServerRequest.HttpServerRequest,
     private readonly decoders: ReadonlyArray<() => Engine>,
@@ -300,16 +299,24 @@ class Body {
   ) {}
 
   read(coded: HttpServerRequest.HttpServerRequest["stream"]): HttpServerRequest.HttpServerRequest["stream"] {
-    const { limit, malformed, ratio, tooDense, tooLarge } = this.rules
+    const { malformed } = this.rules
     const received = Stream.map(coded, (bytes) => {
       this.received += bytes.length
       return bytes
     })
-    const decoded = this.decoders.reduce((body, make) => recode(body, make, () => this.fail(malformed)), received)
-    return Stream.mapEffect(decoded, (bytes) => {
-      this.decoded += bytes.length
-      if (this.decoded > limit) return this.fail(tooLarge)
-      return this.decoded > free && this.decoded > this.received * ratio ? this.fail(tooDense) : Effect.succeed(bytes)
+    return this.decoders.reduce(
+      (body, make) => this.counted(recode(body, make, () => this.fail(malformed))),
+      received
+    )
+  }
+  /** Of what comes out of the first coding, too, nearly nothing may come: that costs as much time. */
+  private counted(body: HttpServerRequest.HttpServerRequest["stream"]) {
+    const { limit, ratio, tooDense, tooLarge } = this.rules
+    let decoded = 0
+    return Stream.mapEffect(body, (bytes) => {
+      decoded += bytes.length
+      if (decoded > limit) return this.fail(tooLarge)
+      return decoded > free && decoded > this.received * ratio ? this.fail(tooDense) : Effect.succeed(bytes)
     })
   }
   private fail(error: MalformedCoding | DecompressedTooLarge) {

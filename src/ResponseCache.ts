@@ -5,7 +5,8 @@
  * 1. What is stored: answers to GET that say how long they are fresh (`Cache-Control`, `Expires`), or, with `ttl`, 200, 203, 301
  *    and 308 that say nothing. Never stored: what is `private` or `no-store`, sets a cookie, varies by `*`, is a part (206), has
  *    asked for a session or a principal, was a failure, or whose stream did not come to its end.
- * 2. A key is scheme, host and prefix as `Forwarded.Client` has them, path and query as they came, and the fields of `Vary`.
+ * 2. A key is scheme, host and prefix as `Forwarded.Client` has them, path and query as they came, and the fields of `Vary`;
+ *    what the request shows of host and target in another way tells variants apart.
  *    Requests with content, `Range`, `If-Match`, or a field that stands for another method or path have nothing to do with the
  *    cache.
  * 3. A request with `Cookie` is given, and leaves, only what says `public` or varies by `Cookie`; one with `Authorization` is
@@ -13,7 +14,8 @@
  * 4. What is stale is validated: the app is asked with `If-None-Match` and `If-Modified-Since`, and a 304 makes it fresh again.
  *    `stale-while-revalidate` gives it at once and asks behind the answer; `stale-if-error` gives it where the app fails
  *    (RFC 5861).
- * 5. Of those that ask for the same at the same time, one asks the app, and the others wait for it, for `wait` at most.
+ * 5. Of those that ask for the same at the same time, one asks the app, and the others wait until that is stored, for `wait` at
+ *    most. If it fails, or its client leaves, the next one asks.
  * 6. A write that succeeds forgets what is stored of its URL, and of the URLs of its `Location` and `Content-Location`.
  * 7. Where the store is down, the app answers.
  * 8. `Cache-Status` (RFC 9211) says what has happened.

@@ -396,7 +396,9 @@ describe("poison", () => {
   it.effect.each<[what: string, detail: string, init: { method?: string; headers: Record<string, string> }]>([
     ["another method", "unkeyed-field", { headers: { "x-http-method-override": "DELETE" } }],
     ["a part", "range", { headers: { range: "bytes=0-0" } }],
-    ["a precondition of a write", "precondition", { headers: { "if-match": `"1"` } }]
+    ["a precondition of a write", "precondition", { headers: { "if-match": `"1"` } }],
+    ["one by date", "precondition", { headers: { "if-unmodified-since": "Thu, 01 Jan 1970 00:00:00 GMT" } }],
+    ["another protocol", "upgrade", { headers: { upgrade: "h2c" } }]
   ])("a request for %s neither leaves nor is given anything", ([_, detail, init]) =>
     Effect.gen(function*() {
       const { get, runs, send } = yield* cached(counting())
@@ -754,6 +756,9 @@ describe("what the client asks for", () => {
     ["max-stale=10", 71, "2"],
     ["max-stale", 70, "2", "max-age=60, must-revalidate"],
     ["max-stale", 70, "2", "max-age=60, proxy-revalidate"],
+    ["max-stale", 70, "2", "s-maxage=60"],
+    ["max-stale", 70, "1", "s-maxage=60, stale-while-revalidate=1"],
+    ["max-stale", 70, "1", "s-maxage=60, stale-if-error=1"],
     ["only-if-cached", 1, "1"],
     ["only-if-cached", 61, "504"],
     ["only-if-cached, max-stale", 61, "1"],

@@ -89,7 +89,8 @@ describe("memory", () => {
 
 describe("an entry as bytes", () => {
   it("what nobody has written is none", () => {
-    const { body: _, ...rest } = entryOf()
+    const { body, ...entry } = entryOf()
+    const rest = { ...entry, size: body.byteLength }
     const of = (value: unknown) => decode(Buffer.from(`${JSON.stringify(value)}\nbody`))
     assert.isDefined(of(rest))
     for (
@@ -102,9 +103,20 @@ describe("an entry as bytes", () => {
         { ...rest, freshFor: null },
         { ...rest, forCookies: 1 },
         { ...rest, headers: null },
-        { ...rest, headers: { a: 1 } }
+        { ...rest, headers: { a: 1 } },
+        // what has lost its end, or has another one, and what a server would refuse to send
+        { ...rest, size: 3 },
+        { ...rest, size: 5 },
+        entry,
+        { ...rest, status: 199 },
+        { ...rest, status: 600 },
+        { ...rest, status: 200.5 },
+        { ...rest, headers: { "a b": "" } },
+        { ...rest, headers: { a: "a\r\nb: c" } },
+        { ...rest, headers: { a: "\u0100" } }
       ]
     ) assert.isUndefined(of(value), JSON.stringify(value))
+    assert.isUndefined(decode(Buffer.from(`${JSON.stringify(rest).replace("1000", "1e999")}\nbody`)))
     for (const text of ["", "{}", "\n", "no json\n"]) assert.isUndefined(decode(Buffer.from(text)))
   })
 

@@ -21,7 +21,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { makeAsk } from "../internal/askStore.js"
-import { decode, encode } from "../internal/cacheEntry.js"
+import { decode, encode, toVary } from "../internal/cacheEntry.js"
 import { digest } from "../internal/digest.js"
 import { bounded, checksOf, cleanUp, integer, orUnavailable } from "../internal/sqlStore.js"
 import {
@@ -241,7 +241,7 @@ const makeStatements = (
       : Effect.flatMap(micros, (now) => f(sql`${now}`))
 
   const toFound = ({ now, value, vary }: Row): Found => ({
-    vary: typeof vary === "string" ? toTexts(JSON.parse(vary)) : [],
+    vary: typeof vary === "string" ? toVary(vary) : [],
     entry: value instanceof Uint8Array ? decode(value) : undefined,
     asOf: integer(now)
   })
@@ -337,6 +337,3 @@ const makeStatements = (
       )
   }
 }
-
-const toTexts = (value: unknown): ReadonlyArray<string> =>
-  Array.isArray(value) && value.every((item) => typeof item === "string") ? value : []

@@ -24,14 +24,15 @@ export const responseOf = (entry: Entry): Response => {
   const { body, headers, status } = entry
   const type = headers["content-type"]
   const empty = HttpServerResponse.empty({ status, headers })
-  const response = type !== undefined
-    ? HttpServerResponse.setBody(empty, HttpBody.uint8Array(body, type))
-    : body.byteLength > 0
-    ? HttpServerResponse.setBody(empty, HttpBody.raw(body, { contentLength: body.byteLength }))
-    : empty
+  const hasBody = type !== undefined || body.byteLength > 0
+  const response = hasBody ? HttpServerResponse.setBody(empty, bodyOf(body, type)) : empty
   made.set(entry, response)
   return response
 }
+
+/** Without a type where nobody has said one: platform would say that it is any. */
+const bodyOf = (bytes: Uint8Array, type: string | undefined) =>
+  type === undefined ? HttpBody.raw(bytes, { contentLength: bytes.byteLength }) : HttpBody.uint8Array(bytes, type)
 
 /** As the client's own preconditions have it. */
 export const matched = (request: HttpServerRequest.HttpServerRequest, response: Response, now: number): Response => {
@@ -54,19 +55,36 @@ export const lengthOf = ({ body, headers }: Response, content: Uint8Array | stri
     ? Buffer.byteLength(content)
     : content?.byteLength ?? body.contentLength ?? Number(headers["content-length"] ?? 0)
 
-/** Passes a stream on, and keeps what has passed: whole, or not at all. */
-export const teed = (response: Response, most: number, whole: (body: Uint8Array) => Effect.Effect<void>): Response => {
-  const { body } = response
+/** What is kept stays what it was, whoever writes to the bytes that he has sent. */
+export const copyOf = (content: Uint8Array | string): Uint8Array =>
+  typeof content === "string" ? Buffer.from(content) : new Uint8Array(content)
+
+/**
+ * Passes a stream on, and keeps what has passed: whole, or not at all. One that is larger than it may be, or not as long as
+ * its response says, is none.
+ */
+export const teed = (
+  response: Response,
+  most: number,
+  { none, whole }: { readonly whole: (body: Uint8Array) => Effect.Effect<void>; readonly none: () => void }
+): Response => {
+  const { body, headers } = response
   if (body._tag !== "Stream") return response
+  const { contentLength, contentType } = body
+  const length = contentLength ??
+    (headers["content-length"] === undefined ? undefined : Number(headers["content-length"]))
   const stream = Stream.suspend(() => {
     const chunks = makeChunks(most)
     const kept = Stream.execute(Effect.suspend(() => {
       const bytes = chunks.all()
-      return bytes === undefined ? Effect.void : whole(bytes)
+      if (bytes === undefined) return Effect.void
+      return length === undefined || length === bytes.byteLength ? whole(bytes) : Effect.sync(none)
     }))
-    return body.stream.pipe(Stream.tap((bytes) => Effect.sync(() => chunks.add(bytes))), Stream.concat(kept))
+    return body.stream.pipe(
+      Stream.tap((bytes) => Effect.sync(() => chunks.add(bytes) ? undefined : none())),
+      Stream.concat(kept)
+    )
   })
-  const { contentLength, contentType } = body
   return HttpServerResponse.setBody(response, HttpBody.stream(stream, contentType, contentLength)).pipe(
     // as it was, whatever the body would say
     (teed) => Object.assign(Object.create(Object.getPrototypeOf(teed)), teed, { headers: response.headers }) as Response
@@ -75,7 +93,7 @@ export const teed = (response: Response, most: number, whole: (body: Uint8Array)
 
 export const collected = (response: Response, most: number): Effect.Effect<Uint8Array | undefined, unknown> => {
   const content = contentOf(response.body)
-  if (content !== undefined) return Effect.succeed(typeof content === "string" ? Buffer.from(content) : content)
+  if (content !== undefined) return Effect.succeed(copyOf(content))
   if (response.body._tag !== "Stream") return Effect.succeed(undefined)
   const chunks = makeChunks(most)
   return response.body.stream.pipe(

@@ -1,17 +1,27 @@
 /** Stored responses as bytes: a line of JSON, and the body. */
 import type { Entry } from "../ResponseCacheStore.js"
+import { isToken } from "./fields.js"
 
 const lineFeed = 0x0a
 
 export const encode = ({ body, ...rest }: Entry): Uint8Array =>
-  Buffer.concat([Buffer.from(`${JSON.stringify(rest)}\n`), body])
+  Buffer.concat([Buffer.from(`${JSON.stringify({ ...rest, size: body.byteLength })}\n`), body])
 
-/** `undefined` for what no store has written, or another version of it. */
+/** `undefined` for what no store has written, or another version of it, and for what has lost its end. */
 export const decode = (bytes: Uint8Array): Entry | undefined => {
   const end = bytes.indexOf(lineFeed)
   if (end === -1) return undefined
-  const rest = parse(Buffer.from(bytes.buffer, bytes.byteOffset, end).toString())
-  return isRest(rest) ? { ...rest, body: bytes.subarray(end + 1) } : undefined
+  const line = parse(Buffer.from(bytes.buffer, bytes.byteOffset, end).toString())
+  if (!isLine(line)) return undefined
+  const { size, ...rest } = line
+  const body = bytes.subarray(end + 1)
+  return body.byteLength === size ? { ...rest, body } : undefined
+}
+
+/** The names of the fields by which something varies; none of what no store has written. */
+export const toVary = (text: string): ReadonlyArray<string> => {
+  const value = parse(text)
+  return Array.isArray(value) && value.every((item) => typeof item === "string") ? value : []
 }
 
 const parse = (text: string): unknown => {
@@ -22,13 +32,20 @@ const parse = (text: string): unknown => {
   }
 }
 
-const numbers = ["status", "storedAt", "age", "freshFor", "staleWhileRevalidate", "staleIfError"] as const
+const numbers = ["storedAt", "age", "freshFor", "staleWhileRevalidate", "staleIfError"] as const
 const flags = ["mustRevalidate", "forCookies", "forAuthorized"] as const
 
-const isRest = (value: unknown): value is Omit<Entry, "body"> =>
-  isRecord(value) && numbers.every((name) => typeof value[name] === "number") &&
-  flags.every((name) => typeof value[name] === "boolean") &&
-  isRecord(value["headers"]) && Object.values(value["headers"]).every((field) => typeof field === "string")
+const isLine = (value: unknown): value is Omit<Entry, "body"> & { readonly size: number } =>
+  isRecord(value) && isStatus(value["status"]) && numbers.every((name) => Number.isFinite(value[name])) &&
+  flags.every((name) => typeof value[name] === "boolean") && isRecord(value["headers"]) && isFields(value["headers"])
+
+const isStatus = (value: unknown) => typeof value === "number" && Number.isInteger(value) && value >= 200 && value < 600
+
+/** What a server would refuse to send is no field. */
+const isFields = (fields: Record<string, unknown>) =>
+  Object.entries(fields).every(([name, value]) =>
+    isToken(name) && typeof value === "string" && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+  )
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)

@@ -26,8 +26,8 @@ export const judge = (
   const vary = splitList(mergeVary(headers["vary"]).toLowerCase())
   if (vary.includes("*") || headers["set-cookie"] !== undefined) return undefined
   const seconds = (name: string) => Number(directives.get(name) ?? 0) * 1000
-  const isExplicit = ["max-age", "s-maxage", "no-cache"].some((name) => directives.has(name)) ||
-    headers["expires"] !== undefined
+  const has = (...names: ReadonlyArray<string>) => names.some((name) => directives.has(name))
+  const isExplicit = has("max-age", "s-maxage", "no-cache") || headers["expires"] !== undefined
 
   const policy = new CachePolicy(
     { method: "GET", headers: { ...request } },
@@ -45,15 +45,16 @@ export const judge = (
   )
   if (!policy.storable()) return undefined
 
-  const mustRevalidate = ["must-revalidate", "proxy-revalidate", "no-cache"].some((name) => directives.has(name))
+  // s-maxage demands it of a shared cache too (section 5.2.2.10), unless the response itself says how stale it may be
+  const mustRevalidate = has("must-revalidate", "proxy-revalidate", "no-cache") ||
+    (has("s-maxage") && !has("stale-while-revalidate", "stale-if-error"))
   const terms: Terms = {
     freshFor: isExplicit ? policy.maxAge() * 1000 : byTtl.has(status) ? ttl ?? 0 : 0,
     staleWhileRevalidate: mustRevalidate ? 0 : seconds("stale-while-revalidate"),
     staleIfError: mustRevalidate ? 0 : seconds("stale-if-error"),
     mustRevalidate,
     forCookies: directives.has("public") || vary.includes("cookie"),
-    forAuthorized: ["public", "s-maxage", "must-revalidate"].some((name) => directives.has(name)) ||
-      vary.includes("authorization")
+    forAuthorized: has("public", "s-maxage", "must-revalidate") || vary.includes("authorization")
   }
   // RFC 9111 section 3.5 has its say on Authorization above; of cookies it has none
   if (request["cookie"] !== undefined && !terms.forCookies) return undefined

@@ -8,10 +8,9 @@ export type Coding = "zstd" | "br" | "gzip" | "deflate"
 /** A header that is longer is one of nobody's. */
 const longest = 1024
 
-const aliases: { readonly [name: string]: string | undefined } = { "x-gzip": "gzip" }
 const nameOf = (text: string): string => {
   const name = text.toLowerCase()
-  return aliases[name] ?? name
+  return name === "x-gzip" ? "gzip" : name
 }
 
 /**

@@ -1,25 +1,29 @@
 import * as Effect from "effect/Effect"
+import { digest } from "./digest.js"
 
 /** One request asks the app for what others want too; they wait for it, but not for long. */
 export const makeFlights = (wait: number) => {
-  const flights = new Map<string, { readonly since: number; readonly waiting: Set<() => void> }>()
+  const flights = new Map<string, Flight>()
   return {
     begin: (id: string, now: number): () => void => {
-      const flight = { since: now, waiting: new Set<() => void>() }
+      const flight: Flight = { since: now, waiting: new Set(), hasEnded: false }
       flights.set(id, flight)
       return () => {
+        flight.hasEnded = true
         if (flights.get(id) === flight) flights.delete(id)
         for (const go of flight.waiting) go()
         flight.waiting.clear()
       }
     },
-    /** Ends when that one has ended, or when it has been waited for long enough; `undefined` if there is none to wait for. */
-    join: (id: string, now: number): Effect.Effect<void> | undefined => {
+    /** Ends when that one has ended, or at the latest at `until`; `undefined` if there is none to wait for. */
+    join: (id: string, now: number, until: number): Effect.Effect<void> | undefined => {
       const flight = flights.get(id)
-      const left = flight === undefined ? 0 : flight.since + wait - now
+      const left = flight === undefined ? 0 : Math.min(flight.since + wait, until) - now
       if (flight === undefined || left <= 0) return undefined
       return Effect.async<void>((resume) => {
         const go = () => resume(Effect.void)
+        // whoever waits has a fiber for it, which may begin too late
+        if (flight.hasEnded) return go()
         flight.waiting.add(go)
         return Effect.sync(() => flight.waiting.delete(go))
       }).pipe(
@@ -31,14 +35,22 @@ export const makeFlights = (wait: number) => {
   }
 }
 
+interface Flight {
+  readonly since: number
+  readonly waiting: Set<() => void>
+  hasEnded: boolean
+}
+
 /** What could not be stored lately: nobody is to wait for it in vain. */
 export const makeHopeless = (most = 10_000, forMillis = 10_000) => {
   const until = new Map<string, number>()
   return {
-    has: (id: string, now: number) => (until.get(id) ?? 0) > now,
+    has: (id: string, now: number) => until.size > 0 && (until.get(digest(id)) ?? 0) > now,
     add: (id: string, now: number) => {
-      until.delete(id)
-      until.set(id, now + forMillis)
+      // as long as a URL may be, so many of them would be a load
+      const name = digest(id)
+      until.delete(name)
+      until.set(name, now + forMillis)
       if (until.size <= most) return
       for (const oldest of until.keys()) {
         until.delete(oldest)

@@ -11,7 +11,7 @@ import * as Exit from "effect/Exit"
 import * as LogLevel from "effect/LogLevel"
 import * as Metric from "effect/Metric"
 import * as MetricLabel from "effect/MetricLabel"
-import { Client } from "../Forwarded.js"
+import { Client, type ClientInfo } from "../Forwarded.js"
 import * as Middleware from "../Middleware.js"
 import {
   type Entry,
@@ -21,7 +21,8 @@ import {
   type Service
 } from "../ResponseCacheStore.js"
 import type { ResponseDraft } from "../ResponseDraft.js"
-import { collected, fieldsOf, lengthOf, matched, noBytes, responseOf, teed } from "./cacheBodies.js"
+import { originForm } from "./authority.js"
+import { collected, copyOf, fieldsOf, lengthOf, matched, noBytes, responseOf, teed } from "./cacheBodies.js"
 import { type Fields, judge } from "./cachePolicy.js"
 import * as rules from "./cacheRules.js"
 import { contentOf, hasContent } from "./content.js"
@@ -69,8 +70,10 @@ interface Read {
   readonly key: string
   readonly id: string
   readonly variantOf: (vary: ReadonlyArray<string>) => string
-  readonly found: Found
+  found: Found
   readonly entry: Entry | undefined
+  /** Until when it waits for others. */
+  readonly until: number
   /** As it came in. */
   readonly request: Request
   /** As the app sees it. */
@@ -78,7 +81,10 @@ interface Read {
   readonly directives: rules.Directives
   readonly random: number
   status: string
+  /** Lets those go that wait for this one. */
   release: (() => void) | undefined
+  /** Whether they wait until it is kept, and not only until it is sent. */
+  keeping: boolean
 }
 
 export const all = "*"
@@ -127,9 +133,9 @@ export const phasesOf = (config: Config) => {
     if (key === undefined || bypass !== undefined) return bypassed(exchange, bypass ?? "")
     if (isPersonal(request)) return bypassed(exchange, "personal")
     const directives = config.directives ? rules.parseDirectives(headers["cache-control"]) : rules.noDirectives
-    if (directives.noStore) return pass(exchange, "fwd=request")
+    if (directives.noStore) return passedBy(exchange, "fwd=request")
     const seen = config.cookies === "hide" ? Headers.remove(headers, "cookie") : headers
-    const scope = `${name}\n${client.prefix ?? ""}\n${request.url === request.originalUrl ? "" : request.url}`
+    const scope = scopeOf(name, client, request)
     const asked = { key, directives, seen, variantOf: rules.variantOf(scope, seen) }
     const { sync } = exchange.get(ResponseCacheStore)
     if (sync !== undefined) {
@@ -138,10 +144,15 @@ export const phasesOf = (config: Config) => {
     asking.set(exchange, asked)
     return Middleware.Defer
   }
-  const bypassed = (exchange: Exchange, detail: string) => {
+  const passedBy = (exchange: Exchange, status: string) => {
     count("bypass")
-    return pass(exchange, `fwd=bypass;detail=${detail}`)
+    const { headers } = exchange.request
+    if (config.cookies === "hide" && headers["cookie"] !== undefined) {
+      exchange.deriveRequest({ headers: Headers.remove(headers, "cookie") })
+    }
+    return pass(exchange, status)
   }
+  const bypassed = (exchange: Exchange, detail: string) => passedBy(exchange, `fwd=bypass;detail=${detail}`)
 
   const requestEffect = (exchange: Exchange) => {
     const asked = asking.get(exchange)
@@ -183,6 +194,7 @@ export const phasesOf = (config: Config) => {
       variantOf,
       found,
       entry,
+      until: now + config.wait,
       request,
       headers,
       directives,
@@ -190,7 +202,8 @@ export const phasesOf = (config: Config) => {
       status: `fwd=${
         verdict === "miss" ? miss : directives.noCache || rules.leftOf(entry!, now) > 0 ? "request" : "stale"
       }`,
-      release: undefined
+      release: undefined,
+      keeping: false
     })
   }
 
@@ -226,7 +239,7 @@ export const phasesOf = (config: Config) => {
     return Effect.clockWith((clock) => {
       const now = clock.unsafeCurrentTimeMillis()
       if (hopeless.has(plan.id, now)) return ask(app, plan, store)
-      const flight = flights.join(plan.id, now)
+      const flight = flights.join(plan.id, now, plan.until)
       if (flight === undefined) {
         plan.release = flights.begin(plan.id, now)
         return ask(app, plan, store)
@@ -235,7 +248,7 @@ export const phasesOf = (config: Config) => {
     })
   }
 
-  /** Another request has asked the app in the meantime. */
+  /** Another request has asked the app in the meantime. Where nothing has come of that, one of those that waited is the next. */
   const again = (app: HttpApp.Default, plan: Read, store: Service): HttpApp.Default =>
     Effect.zipWith(
       Effect.option(store.get(plan.key, plan.variantOf)),
@@ -243,13 +256,14 @@ export const phasesOf = (config: Config) => {
       (found, now) => [found, now] as const
     ).pipe(
       Effect.flatMap(([found, now]) => {
-        const entry = found._tag === "Some" ? found.value.entry : undefined
-        // it was made after this request has come, so it is as new as the client may ask for
+        if (found._tag === "None") return ask(app, plan, store)
+        const { entry } = plan.found = found.value
+        // it was made after this request has come, so it is as new as the client may ask for; and nobody waits with credentials
         if (
-          entry === undefined || !rules.isFor(entry, plan.headers) ||
+          entry === undefined ||
           (plan.entry !== undefined && entry.storedAt <= plan.entry.storedAt) ||
           rules.decide(entry, rules.noDirectives, now) !== "give"
-        ) return ask(app, plan, store)
+        ) return fill(app, plan, store)
         count("hit")
         plan.status += ";collapsed"
         return Effect.succeed(give(plan.request, entry, now, ""))
@@ -262,28 +276,37 @@ export const phasesOf = (config: Config) => {
         onFailure: (cause) => failed(plan, cause),
         onSuccess: (response) => Effect.clockWith((clock) => answered(plan, store, response, clock))
       }),
-      (exit) => Exit.isFailure(exit) ? Effect.sync(() => plan.release?.()) : Effect.void
+      (exit) => Exit.isFailure(exit) ? Effect.sync(() => release(plan)) : Effect.void
     )
 
   /** A failure is never stored; but what is stale may stand in for it. */
   const failed = (plan: Read, cause: Cause.Cause<never>): HttpApp.Default =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const { entry } = plan
-      if (entry === undefined || !rules.mayBeStale(entry, now) || Cause.isInterruptedOnly(cause)) {
-        return Effect.failCause(cause)
-      }
-      return Effect.flatMap(HttpServerError.causeResponse(cause), ([response]) =>
-        response.status < 500
-          ? Effect.failCause(cause)
-          : Effect.as(
-            Effect.logWarning(`${name}: a stored response stands in for one that failed`, cause),
-            standIn(plan, entry, response.status, now)
-          ))
+      if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause)
+      return Effect.flatMap(HttpServerError.causeResponse(cause), ([{ status }]) => {
+        if (status < 500) giveUp(plan, now)
+        if (status < 500 || entry === undefined || !rules.mayBeStale(entry, now)) return Effect.failCause(cause)
+        return Effect.as(
+          Effect.logWarning(`${name}: a stored response stands in for one that failed`, cause),
+          standIn(plan, entry, status, now)
+        )
+      })
     })
+  /** Of what cannot be stored nobody waits for the next one either. What has failed may be whole the next time. */
+  const giveUp = (plan: Read, now: number) => {
+    if (plan.release === undefined) return
+    hopeless.add(plan.id, now)
+    release(plan)
+  }
+  const release = (plan: Read) => {
+    plan.release?.()
+    plan.release = undefined
+  }
   const standIn = (plan: Read, entry: Entry, status: number, now: number): Response => {
     count("stale")
     plan.status += `;fwd-status=${status};detail=stale-if-error`
-    plan.release?.()
+    release(plan)
     return give(plan.request, entry, now, "")
   }
 
@@ -296,9 +319,9 @@ export const phasesOf = (config: Config) => {
       const fields = rules.freshened(entry.headers, response.headers)
       const fresh = entryOf(plan, entry.status, fields, entry.body, now)
       const kept = fresh ?? { ...entry, headers: fields, storedAt: now, age: 0 }
-      if (fresh === undefined) plan.release?.()
+      if (fresh === undefined) giveUp(plan, now)
       const keep = fresh === undefined ? Effect.void : put(plan, store, fresh, response, request)
-      return Effect.as(keep, give(request, kept, now, ""))
+      return Effect.as(keep, HttpServerResponse.mergeCookies(give(request, kept, now, ""), response.cookies))
     }
     if (entry !== undefined && response.status >= 500 && rules.mayBeStale(entry, now)) {
       return Effect.succeed(standIn(plan, entry, response.status, now))
@@ -310,18 +333,19 @@ export const phasesOf = (config: Config) => {
       ? entryOf(plan, response.status, fieldsOf(response), noBytes, now)
       : undefined
     if (made === undefined || !mayStore(request, response) || lengthOf(response, content) > config.maxEntrySize) {
-      if (request.method === "GET") hopeless.add(plan.id, now)
-      plan.release?.()
+      if (response.status < 500) giveUp(plan, now)
+      else release(plan)
       return Effect.succeed(matched(request, response, now))
     }
     plan.status += ";stored"
     if (content !== undefined) {
-      const body = typeof content === "string" ? Buffer.from(content) : content
-      return Effect.as(put(plan, store, { ...made, body }, response, request), matched(request, response, now))
+      const entry = { ...made, body: copyOf(content) }
+      return Effect.as(put(plan, store, entry, response, request), matched(request, response, now))
     }
     // of a stream that fails, or is left, those that wait hear when the response has ended
     const whole = (body: Uint8Array) => put(plan, store, { ...made, body }, response, request)
-    return Effect.succeed(matched(request, teed(response, config.maxEntrySize, whole), now))
+    const none = () => giveUp(plan, now)
+    return Effect.succeed(matched(request, teed(response, config.maxEntrySize, { whole, none }), now))
   }
 
   // --- what is kept --------------------------------------------------------------------------------------------------
@@ -348,7 +372,7 @@ export const phasesOf = (config: Config) => {
   const put = (plan: Read, store: Service, entry: Entry, response: Response, request: Request): Effect.Effect<void> => {
     const vary = rules.varyOf(entry.headers["vary"], ...plan.found.vary, ...config.vary)
     if (vary === undefined || isPersonal(plan.request) || !mayStore(request, response)) {
-      return Effect.sync(() => plan.release?.())
+      return Effect.sync(() => giveUp(plan, entry.storedAt))
     }
     const tags = new Set(Array.from(config.tags?.(request, response) ?? [], tagOf))
     for (const tag of tagged.get(sourceOf(request)) ?? []) tags.add(tagOf(tag))
@@ -361,8 +385,9 @@ export const phasesOf = (config: Config) => {
       asOf: plan.found.asOf
     }).pipe(
       Effect.catchAll((error) => warned(error)),
-      Effect.ensuring(Effect.sync(() => plan.release?.()))
+      Effect.ensuring(Effect.sync(() => release(plan)))
     )
+    plan.keeping = true
     // the client does not wait for what is elsewhere
     return store.sync === undefined ? Effect.asVoid(Effect.forkDaemon(kept)) : Effect.asVoid(kept)
   }
@@ -416,7 +441,8 @@ export const phasesOf = (config: Config) => {
   const response = (draft: ResponseDraft, exchange: Exchange) => {
     const plan = plans.get(exchange)
     if (plan === undefined) return
-    if (plan._tag === "Read" && plan.release !== undefined) draft.onSent(plan.release)
+    // what is left to do then is to let go those that wait for a stream that has failed, or was not read
+    if (plan._tag === "Read" && plan.release !== undefined) draft.onSent(() => plan.keeping || release(plan))
     const status = plan._tag === "Write" ? "fwd=method" : plan.status
     if (config.status !== undefined && status !== "") draft.append("cache-status", `${config.status};${status}`)
   }
@@ -455,6 +481,18 @@ interface Asking {
 }
 
 // --- requests -------------------------------------------------------------------------------------------------------------
+
+/** What tells requests apart beside the URL and the fields: the name of the cache, and what else of host and target they show. */
+const scopeOf = (
+  name: string,
+  { host, prefix = "" }: Pick<ClientInfo, "host" | "prefix">,
+  request: Request
+): string => {
+  const { headers, originalUrl, url } = request
+  const path = originForm(originalUrl)
+  const shown = headers["host"] === host ? "" : headers["host"] ?? ""
+  return `${name}\n${prefix}\n${shown}\n${originalUrl === path ? "" : originalUrl}\n${url === path ? "" : url}`
+}
 
 /** A request that nobody waits for: what answers it cannot touch the one that was answered. */
 const detached = ({ headers, request }: Read): Request => {

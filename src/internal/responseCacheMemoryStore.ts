@@ -2,6 +2,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Entry, Found, Put, Service, VariantOf } from "../ResponseCacheStore.js"
+import { digest } from "./digest.js"
 import { recency } from "./recency.js"
 
 interface Kept {
@@ -118,7 +119,9 @@ const makePurged = (most = 10_000) => {
   let [now, forgotten] = [0, 0]
   return {
     now: () => now,
-    add: (name: string) => {
+    add: (of: string) => {
+      // as long as a URL may be, so many of them would be a load
+      const name = digest(of)
       purges.delete(name)
       purges.set(name, ++now)
       if (purges.size <= most) return
@@ -129,7 +132,9 @@ const makePurged = (most = 10_000) => {
       }
     },
     since: (asOf: number, key: string, tags: ReadonlyArray<string>): boolean => {
-      const isAfter = (name: string) => (purges.get(name) ?? 0) > asOf
+      // mostly nothing was purged in the meantime
+      if (now <= asOf) return false
+      const isAfter = (name: string) => (purges.get(digest(name)) ?? 0) > asOf
       return forgotten > asOf || isAfter(`k${key}`) || tags.some((tag) => isAfter(`t${tag}`))
     }
   }

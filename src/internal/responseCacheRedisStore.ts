@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Redis from "../Redis.js"
 import type { Found, Put, ResponseCacheUnavailable, Service, VariantOf } from "../ResponseCacheStore.js"
 import { makeAsk } from "./askStore.js"
-import { decode, encode, fromText, toText } from "./cacheEntry.js"
+import { decode, encode, fromText, toText, toVary } from "./cacheEntry.js"
 import { digest } from "./digest.js"
 
 // A key is a hash: y (the fields it varies by, as JSON), p (when it was purged), v:<variant> (an entry), e:<variant> (until
@@ -94,12 +94,10 @@ export const fromRedis = (
 
   const read = (key: string, vary: ReadonlyArray<string>, variantOf: VariantOf): Effect.Effect<Found, unknown> =>
     Effect.flatMap(
-      redis.eval(get, [key], [JSON.stringify(vary), digest(variantOf(vary))]),
-      (reply) => {
-        const found = toFound(reply)
+      decoded(redis.eval(get, [key], [JSON.stringify(vary), digest(variantOf(vary))]), toFound),
+      (found) =>
         // in between it may have come to vary by something else, and is then a miss
-        return vary.length > 0 || found.vary.length === 0 ? Effect.succeed(found) : read(key, found.vary, variantOf)
-      }
+        vary.length > 0 || found.vary.length === 0 ? Effect.succeed(found) : read(key, found.vary, variantOf)
     )
 
   const put_ = (key: string, { asOf, entry, tags, ttl, variant, vary }: Put): Effect.Effect<boolean, unknown> => {
@@ -130,19 +128,20 @@ export const fromRedis = (
       const names = tagOf(tag)
       return guarded(
         "purge",
-        Effect.flatMap(redis.eval(purge, names, []), (reply) => {
-          const keys = toTexts(reply)
-          return Effect.zipRight(
+        Effect.flatMap(decoded(redis.eval(purge, names, []), toTexts), (keys) =>
+          Effect.zipRight(
             Effect.forEach(keys, forget, { concurrency: 64, discard: true }),
             Effect.forEach(chunks(keys), (keys) => redis.send(names[0], ["ZREM", names[0], ...keys]), { discard: true })
-          )
-        })
+          ))
       )
     }
   }
 }
 
 // --- replies: what Redis, or whoever wrote to its keys, says that no store would, is a failure, or nothing ------------
+
+const decoded = <A>(reply: Effect.Effect<unknown, unknown>, decode: (reply: unknown) => A): Effect.Effect<A, unknown> =>
+  Effect.tryMap(reply, { try: decode, catch: (error) => error })
 
 const malformed = () => new TypeError("Redis has at this key what no response cache has written")
 
@@ -156,7 +155,7 @@ const toFound = (reply: unknown): Found => {
   const [vary, value, now]: ReadonlyArray<unknown> = reply
   if (typeof vary !== "string" || typeof now !== "string") throw malformed()
   return {
-    vary: toTexts(JSON.parse(vary)),
+    vary: toVary(vary),
     entry: typeof value === "string" ? decode(fromText(value)) : undefined,
     asOf: Number(now)
   }

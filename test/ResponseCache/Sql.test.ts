@@ -3,6 +3,7 @@ import { assert, describe, it, layer, type Vitest } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
 import { ResponseCacheStore } from "effect-middleware"
 import * as Sql from "effect-middleware/ResponseCache/Sql"
+import { encode } from "../../src/internal/cacheEntry.js"
 import { entryOf, suite } from "../contracts/ResponseCacheStoreContract.js"
 import { describePostgres, describeSqlite } from "../utils/describeSql.js"
 import { Postgres, postgresClient, sqliteClient } from "../utils/sql.js"
@@ -57,6 +58,25 @@ const common = (it: Vitest.MethodsNonLive<SqlClient.SqlClient, true>) => {
       assert.isTrue(Exit.isFailure(exit))
       assert.isDefined((yield* store.get("kept", () => "")).entry)
     }).pipe(Effect.provide(storeOf({ ...patient, table: "outside" }))))
+
+  it.effect("what others have written is nothing, and is replaced", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const store = yield* ResponseCacheStore.ResponseCacheStore
+      const found = Effect.map(store.get("one", () => ""), ({ entry }) => entry !== undefined)
+      const cut = Buffer.from(encode(entryOf())).subarray(0, -1)
+      for (
+        const wrong of [{ vary: "no json" }, { vary: "{}" }, { vary: "[1]" }, { value: cut }, {
+          value: Buffer.alloc(0)
+        }]
+      ) {
+        assert.isTrue(yield* put(store, "one"))
+        assert.isTrue(yield* found)
+        yield* sql`UPDATE ${sql("foreign")} SET ${sql.update(wrong)}`
+        if ("value" in wrong) assert.isFalse(yield* found)
+        else assert.deepStrictEqual((yield* store.get("one", () => "")).vary, [])
+      }
+    }).pipe(Effect.provide(storeOf({ ...patient, table: "foreign" }))))
 
   it.effect("tables that are not there are a failure that says what was asked", () =>
     Effect.gen(function*() {

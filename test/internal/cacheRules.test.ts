@@ -112,6 +112,19 @@ describe("parseDirectives", () => {
   it("is linear", () => assertLinear(rules.parseDirectives))
 })
 
+it("what is stale stands in for what fails until its time is over", () => {
+  const entry = entryOf({ freshFor: 1000, staleIfError: 100 })
+  assert.isTrue(rules.mayBeStale(entry, 1 + 1099))
+  assert.isFalse(rules.mayBeStale(entry, 1 + 1100))
+})
+
+it("what a 304 says of content is not said of what is stored", () => {
+  assert.deepStrictEqual(
+    rules.freshened({ "content-type": "text/plain", etag: "a" }, { "content-type": "text/html", "x-new": "b" }),
+    { "content-type": "text/plain", etag: "a", "x-new": "b" }
+  )
+})
+
 describe("decide", () => {
   const entry = FastCheck.record({
     storedAt: FastCheck.nat(10_000),
@@ -148,6 +161,10 @@ describe("judge", () => {
   const now = Date.UTC(2026, 0, 1)
   const of = (cacheControl: string, more: Record<string, string> = {}, request: Record<string, string> = {}) =>
     judge(request, { status: 200, headers: { "cache-control": cacheControl, ...more } }, { now, ttl: undefined })
+
+  it("nothing that varies by what nobody can tell", () => {
+    assert.isUndefined(of("max-age=5", { vary: "accept, *" }))
+  })
 
   it("terms", () => {
     assert.deepStrictEqual(of("Public, S-MaxAge=\"10\", max-age=5, stale-while-revalidate=20, stale-if-error=30"), {
