@@ -114,9 +114,9 @@ const remedies: { readonly [code: string]: string | undefined } = {
 export const make = (
   evaluate: () => Server,
   options: Options
-): Effect.Effect<HttpServer.HttpServer, ListenError, Scope.Scope> =>
-  Effect.gen(function*() {
-    const { limits, listening, shutdownTimeout } = settingsOf(options)
+): Effect.Effect<HttpServer.HttpServer, ListenError, Scope.Scope> => {
+  const { limits, listening, shutdownTimeout } = settingsOf(options)
+  return Effect.gen(function*() {
     const server = evaluate()
     configure(server, limits)
     const wss = new WS.WebSocketServer({ noServer: true })
@@ -206,6 +206,7 @@ export const make = (
         })
     })
   })
+}
 
 /** What comes on a connection that is still there, when there is nobody to answer any more. */
 const late = (_: Http.IncomingMessage, response: Http.ServerResponse) => {

@@ -1,19 +1,6 @@
 import { HttpApiSchema, type HttpApp, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Deferred,
-  Effect,
-  FastCheck,
-  Fiber,
-  Layer,
-  Metric,
-  Queue,
-  Random,
-  Schema,
-  Stream,
-  TestClock,
-  Tracer
-} from "effect"
+import { Deferred, Effect, FastCheck, Fiber, Metric, Queue, Random, Schema, Stream, TestClock, Tracer } from "effect"
 import {
   ConcurrencyLimit,
   ExceptionHandlers,
@@ -27,7 +14,7 @@ import { Gate, Gates } from "../src/internal/gate.js"
 import { heap, rss } from "../src/internal/load.js"
 import { answered, stackOf } from "./utils/laws.js"
 import { connected, get } from "./utils/sockets.js"
-import { type App, listenTo, mounts, nodeServer, request, send, unknownRoute } from "./utils/TestApp.js"
+import { type App, listenTo, mounts, request, send, serverOf, unknownRoute } from "./utils/TestApp.js"
 import { connect, handshake, raw } from "./utils/webSocket.js"
 
 const ok = HttpServerResponse.text("ok")
@@ -171,7 +158,7 @@ describe("permits", () => {
           yield* answered(send(unknownRoute))
           yield* becomes(name, 0)
         }
-      }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)))
+      }).pipe(Effect.provide(serverOf(mount))))
 
     it.scoped(`come back however the handler ends, in ${mount.name}`, () =>
       Effect.gen(function*() {
@@ -188,7 +175,7 @@ describe("permits", () => {
             Effect.forEach(["GET", "HEAD"], (method) =>
               Effect.zipRight(answered(send({ method })), becomes(name, 0)))))
         }
-      }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)))
+      }).pipe(Effect.provide(serverOf(mount))))
   }
 
   it.scoped("are held until the end of a stream, and come back when its client leaves, or when it fails", () =>

@@ -1,6 +1,6 @@
 import { HttpApiSchema, HttpApp, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Schema, Stream, TestClock } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Logger, Queue, Schema, Stream, TestClock } from "effect"
 import {
   ExceptionHandlers,
   Forwarded,
@@ -14,7 +14,7 @@ import type * as Net from "node:net"
 import { Readable } from "node:stream"
 import { answered, stackOf } from "./utils/laws.js"
 import { connected, get, talk } from "./utils/sockets.js"
-import { type App, listenTo, mounts, nodeServer, request, send } from "./utils/TestApp.js"
+import { type App, listenTo, mounts, request, send, serverOf } from "./utils/TestApp.js"
 import { connect, handshake } from "./utils/webSocket.js"
 
 const ok = HttpServerResponse.text("ok")
@@ -69,7 +69,7 @@ describe("the handler", () => {
         })
         assert.isUndefined(headers["retry-after"])
         assert.strictEqual(yield* next, "scope")
-      }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)))
+      }).pipe(Effect.provide(serverOf(mount))))
 
     it.scoped(`of a body that takes longer than the limit is in time, in ${mount.name}`, () =>
       Effect.gen(function*() {
@@ -86,7 +86,7 @@ describe("the handler", () => {
         yield* answered(Deferred.await(begun))
         yield* TestClock.adjust("1 minute")
         assert.strictEqual((yield* answered(Fiber.join(reply))).body, "ab")
-      }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)))
+      }).pipe(Effect.provide(serverOf(mount))))
   }
 
   it.scoped("is answered for with what the options say", () =>

@@ -18,7 +18,7 @@ import { ExceptionHandlers, Middleware, RequestId, type ResponseDraft, Stack } f
 import * as Net from "node:net"
 import { Readable } from "node:stream"
 import { answered, stackOf, Teapot, wrap } from "./utils/laws.js"
-import { type App, listen, mounts, nodeServer, request, send, unknownRoute } from "./utils/TestApp.js"
+import { type App, listen, mounts, request, send, serverOf, unknownRoute } from "./utils/TestApp.js"
 
 interface Seen {
   readonly route: string | undefined
@@ -35,7 +35,7 @@ const ok = HttpServerResponse.text("ok")
 
 for (const mount of mounts) {
   describe(`in ${mount.name}`, () => {
-    const provided = Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)
+    const provided = Effect.provide(serverOf(mount))
 
     it.scoped("the route is known on the way out", () =>
       Effect.gen(function*() {
@@ -170,7 +170,7 @@ for (const mount of mounts) {
         mount.handles ? ["inner 3 418", "outer 3 418"] : ["inner 1 418", "outer 1 418"]
       )
       assert.strictEqual(yield* Queue.size(told), 0)
-    }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)))
+    }).pipe(Effect.provide(serverOf(mount))))
 }
 
 for (const mount of mounts) {
@@ -189,7 +189,7 @@ for (const mount of mounts) {
         yield* answered(Queue.take(told))
       }
       assert.strictEqual(yield* Queue.size(told), 0)
-    }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)))
+    }).pipe(Effect.provide(serverOf(mount))))
 }
 
 const connected = (port: number) =>

@@ -48,6 +48,10 @@ export interface Mount {
   readonly mount: (app: App, middleware: Middleware.Any) => Mounted
 }
 
+/** One server for all that a test mounts, where the mount is on one. */
+export const serverOf = ({ name }: Mount): typeof nodeServer | typeof Layer.empty =>
+  name.endsWith("NodeServer") ? ownServer : name.endsWith("Node") ? nodeServer : Layer.empty
+
 /** What the routers of the mounts know, on every path; `unknownRoute` is none of it. */
 const methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const
 export const unknownRoute: Init = { method: "PURGE" }
@@ -119,30 +123,31 @@ const platform = Layer.succeedContext(
   )
 )
 
-export const nodeServer = Layer.merge(
-  (process.env["SERVER"] === "platform" ? NodeHttpServer : NodeServer).layerServer(() => Http.createServer(), {
-    port: 0,
-    host: "127.0.0.1"
-  }),
-  platform
-)
+const anywhere = { port: 0, host: "127.0.0.1" }
+
+export const nodeServer = Layer.merge(NodeHttpServer.layerServer(() => Http.createServer(), anywhere), platform)
+
+/** The one of this package. */
+export const ownServer = Layer.merge(NodeServer.layerServer(() => Http.createServer(), anywhere), platform)
 
 /** The server there is, or one of one's own. */
-const server = Layer.unwrapEffect(
-  Effect.map(
-    Effect.serviceOption(HttpServer.HttpServer),
-    Option.match({
-      onNone: () => nodeServer,
-      onSome: (server) => Layer.merge(Layer.succeed(HttpServer.HttpServer, server), platform)
-    })
+const server = (otherwise: typeof nodeServer) =>
+  Layer.unwrapEffect(
+    Effect.map(
+      Effect.serviceOption(HttpServer.HttpServer),
+      Option.match({
+        onNone: () => otherwise,
+        onSome: (server) => Layer.merge(Layer.succeed(HttpServer.HttpServer, server), platform)
+      })
+    )
   )
-)
 
 /** Serves over a socket; gives the port. */
 export const listen = (
-  served: Layer.Layer<never, never, Layer.Layer.Success<typeof nodeServer>>
+  served: Layer.Layer<never, never, Layer.Layer.Success<typeof nodeServer>>,
+  otherwise: typeof nodeServer = nodeServer
 ): Effect.Effect<number, never, Scope.Scope> =>
-  Layer.provideMerge(served, server).pipe(
+  Layer.provideMerge(served, server(otherwise)).pipe(
     (layer) =>
       Effect.flatMap(Effect.scope, (scope) =>
         Effect.flatMap(Layer.CurrentMemoMap, (memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope))),
@@ -169,9 +174,9 @@ export const listenTo = <E, R>(app: HttpApp.Default<E, R>) =>
       ))
   )
 
-const node = (served: Parameters<typeof listen>[0]): Mounted =>
+const node = (...served: Parameters<typeof listen>): Mounted =>
   Effect.gen(function*() {
-    const port = yield* listen(served)
+    const port = yield* listen(...served)
     const agent = yield* Effect.acquireRelease(
       Effect.sync(() => new Http.Agent({ keepAlive: true })),
       (agent) => Effect.sync(() => agent.destroy())
@@ -258,6 +263,19 @@ export const mounts: ReadonlyArray<Mount> = [
     handles: true,
     router: "none",
     mount: (app, mw) => node(Stack.serve(app as Failing, mw as Closed))
+  },
+  {
+    name: "Stack.serve, NodeServer",
+    handles: true,
+    router: "none",
+    mount: (app, mw) => node(Stack.serve(app as Failing, mw as Closed), ownServer)
+  },
+  {
+    name: "HttpServer.serve(mw), NodeServer",
+    handles: true,
+    router: "none",
+    mount: (app, mw) =>
+      node(HttpServer.serve(app, mw as never) as Layer.Layer<never, never, HttpServer.HttpServer>, ownServer)
   },
   {
     name: "Stack.serveRouter, Node",

@@ -5,7 +5,7 @@ import * as Https from "node:https"
 export const createSecureServer = (): Https.Server => Https.createServer(selfSigned())
 
 /** X.509 (RFC 5280 section 4.1), version 1: no extensions, and so no names of hosts. */
-const selfSigned = (): { readonly key: string; readonly cert: string } => {
+export const selfSigned = (): { readonly key: string; readonly cert: string } => {
   const { privateKey, publicKey } = Crypto.generateKeyPairSync("ec", { namedCurve: "prime256v1" })
   const signed = sequence(
     der(0x02, Buffer.from([1])),

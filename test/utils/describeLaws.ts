@@ -1,8 +1,8 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer } from "effect"
+import { Cause, Effect, Exit } from "effect"
 import { holds, laws } from "./laws.js"
 import { subjects } from "./subjects.js"
-import { type Mount, nodeServer } from "./TestApp.js"
+import { type Mount, serverOf } from "./TestApp.js"
 
 /** A regular expression for the names of those subjects that the laws are tried on. Without one: on all. */
 const chosen = new RegExp(process.env.LAWS_OF ?? "")
@@ -31,7 +31,7 @@ export const describeLaws = (mounts: ReadonlyArray<Mount>) => {
               if (Exit.isFailure(exit)) broken.push(`${subject.name}: ${Cause.pretty(exit.cause)}`)
             }
             assert.deepStrictEqual(broken, [])
-          }).pipe(Effect.provide(mount.name.includes("Node") ? nodeServer : Layer.empty)), 60_000)
+          }).pipe(Effect.provide(serverOf(mount))), 60_000)
       }
     })
   }
