@@ -19,7 +19,7 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-const alone = ["adapter", "budget", "opentelemetry", "prometheus", "Redis.ioredis6"].map((name) =>
+const alone = ["budget", "opentelemetry", "prometheus", "Redis.ioredis6"].map((name) =>
   `test/${name}.test.ts`
 )
 

@@ -16,7 +16,7 @@ const lint = async (filePath: string, text: string, using = eslint) => {
 const optionalPeer = /^no-restricted-syntax: An optional peer is imported by its driver alone/
 const plainCode = /^no-restricted-syntax: src\/internal is plain code/
 const fibers =
-  /^no-restricted-syntax: Only internal\/failures, internal\/kernel, internal\/routes, NodeServer may know fiber internals/
+  /^no-restricted-syntax: Only internal\/failures, internal\/kernel, internal\/nodeHandler, internal\/routes, NodeServer may know fiber internals/
 const time = /^no-restricted-syntax: Take the time from Clock/
 const chance = /^no-restricted-syntax: Take randomness from the exchange/
 const self = /^no-restricted-syntax: Inside the package, import the file/

@@ -28,17 +28,21 @@ import {
   Data,
   Deferred,
   Effect,
+  ExecutionStrategy,
   Exit,
   Fiber,
   FiberRef,
   FiberRefs,
   Layer,
   Option,
+  Runtime,
+  Scope,
   Stream,
   Tracer
 } from "effect"
 import { globalValue } from "effect/GlobalValue"
-import type * as Net from "node:net"
+import { IncomingMessage } from "node:http"
+import * as Net from "node:net"
 import { answered, type ErasedApp, Plain, Teapot } from "./utils/laws.js"
 import { type App, listen, mounts, request, send } from "./utils/TestApp.js"
 import { connect, raw } from "./utils/webSocket.js"
@@ -689,4 +693,64 @@ describe("an upgrade in Node's server", () => {
       const none = yield* upgrade(({ headers }) => delete headers["sec-websocket-protocol"], () => {})
       assert.isUndefined((yield* raw(none.port, { "sec-websocket-protocol": "a" })).headers["sec-websocket-protocol"])
     }))
+})
+
+describe("what a server begins a request with", () => {
+  interface ScopeInternals extends Scope.CloseableScope {
+    readonly addFinalizer: (finalizer: Scope.Scope.Finalizer) => Effect.Effect<void>
+    readonly fork: (strategy: ExecutionStrategy.ExecutionStrategy) => Effect.Effect<Scope.CloseableScope>
+    readonly close: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<void>
+  }
+
+  it.effect("a scope is what has these members: Effect asks it for nothing else", () =>
+    Effect.gen(function*() {
+      const asked = new Set<PropertyKey>()
+      const scope = new Proxy((yield* Scope.make()) as ScopeInternals, {
+        get: (target, key) => {
+          asked.add(key)
+          const member: unknown = Reflect.get(target, key)
+          return typeof member === "function" ? member.bind(target) : member
+        }
+      })
+      yield* Effect.provideService(
+        Effect.zipRight(Effect.addFinalizer(() => Effect.void), Effect.acquireRelease(Effect.void, () => Effect.void)),
+        Scope.Scope,
+        scope
+      )
+      yield* Scope.fork(scope, ExecutionStrategy.sequential)
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual([...asked].sort(), ["addFinalizer", "close", "fork"])
+    }))
+
+  it.effect("a scope that is ejected is noted in a global set", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      HttpApp.ejectDefaultScopeClose(scope)
+      assert.isTrue(
+        globalValue("@effect/platform/HttpApp/ejectedScopes", () => new WeakSet<Scope.Scope>()).has(scope)
+      )
+    }))
+
+  it("a fiber runs at once, with the FiberRefs that it is given", () => {
+    const ref = FiberRef.unsafeMake("initial")
+    const fork = Runtime.runFork(Runtime.make({
+      context: Context.empty(),
+      fiberRefs: FiberRefs.empty(),
+      runtimeFlags: Runtime.defaultRuntimeFlags
+    }))
+    const fiber = fork(FiberRef.get(ref), {
+      updateRefs: (_, id) => FiberRefs.unsafeMake(new Map([[ref, [[id, "given"]]]]) as never)
+    })
+    assert.deepStrictEqual(fiber.unsafePoll(), Exit.succeed("given"))
+  })
+
+  it("the content of a request is first asked for by _read, also when nobody reads it in the end", () => {
+    const source = new IncomingMessage(new Net.Socket())
+    let asked = 0
+    source._read = () => void asked++
+    assert.strictEqual(asked, 0)
+    source.resume()
+    source.read()
+    assert.isAbove(asked, 0)
+  })
 })
