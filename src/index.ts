@@ -222,6 +222,14 @@ export * as ResponseCacheStore from "./ResponseCacheStore.js"
 export * as ResponseDraft from "./ResponseDraft.js"
 
 /**
+ * Header fields that tell a browser what a page may do, and who may do what with it: Content-Security-Policy and the
+ * others that helmet has made known.
+ *
+ * @since 0.1.0
+ */
+export * as SecurityHeaders from "./SecurityHeaders.js"
+
+/**
  * The outermost layer: answers what nobody has answered, and tells of it once.
  *
  * @since 0.1.0
