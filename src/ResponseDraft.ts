@@ -298,8 +298,13 @@ class Draft implements Open {
     if (!Number.isInteger(status) || status < 200 || status > 599) {
       return `the response has status ${status}, which cannot be sent; use 200 to 599`
     }
-    for (const name in headers) {
-      if (names.has(name) ? unsendable.test(headers[name]!) : !isField(name, headers[name]!)) {
+    // what edits have set was looked at as they did, but for what has come with a body
+    const type = this.ownBody?.contentType
+    const given = type === undefined ? this.current.headers : { ...this.current.headers, "content-type": type }
+    for (const name in given) {
+      const value = headers[name]
+      if (value === undefined) continue
+      if (names.has(name) ? unsendable.test(value) : !isField(name, value)) {
         return `the response has a field ${JSON.stringify(name)} that cannot be sent, by its name or its value`
       }
     }

@@ -21,7 +21,7 @@
  */
 import type { Item } from "structured-headers"
 import { serializeInnerList, serializeString, Token } from "structured-headers"
-import type { Client } from "./Forwarded.js"
+import { Client } from "./Forwarded.js"
 import * as Hsts from "./Hsts.js"
 import { checkPolicy, isEndpoint, printPolicy, sourceHash } from "./internal/contentSecurityPolicy.js"
 import { fromPhases, phasesOf } from "./internal/kernel.js"
@@ -451,14 +451,17 @@ export const middleware = <
   const { override = false, strictTransportSecurity = {} } = options
   const name = options.name ?? "SecurityHeaders" as Name
   const hasNonce = options.nonce !== undefined
-  const own = compile(options, [])
-  const compiled = new WeakMap<Change, Compiled>()
-  const fieldsOf = (exchange: Middleware.Exchange): Compiled => {
-    const change = changes.get(sourceOf(exchange.request))
-    if (change === undefined) return own
+  const hsts = strictTransportSecurity === false ? undefined : compileHsts(name, strictTransportSecurity)
+  const compileAll = (changed: Change["all"]): ForScheme => {
+    const http = compile(options, changed)
+    return { http, https: hsts === undefined ? http : compile(options, changed, hsts.fields) }
+  }
+  const own = compileAll([])
+  const compiled = new WeakMap<Change, ForScheme>()
+  const after = (change: Change): ForScheme => {
     const known = compiled.get(change)
     if (known !== undefined) return known
-    const made = compile(options, change.all)
+    const made = compileAll(change.all)
     compiled.set(change, made)
     return made
   }
@@ -467,7 +470,7 @@ export const middleware = <
     for (const name in fields) draft.set(name, fields[name]!)
   }
   const nonces = Middleware.local<LazyNonce>()
-  const fields = {
+  return fromPhases(name, [{
     name,
     provides: hasNonce ? Nonce.key : undefined,
     request: !hasNonce ? undefined : (exchange: Middleware.Exchange) => {
@@ -475,31 +478,46 @@ export const middleware = <
       nonces.set(exchange, nonce)
       return Middleware.Provide(nonce)
     },
-    response: (draft: ResponseDraft, exchange: Middleware.Exchange) => {
+    response: (draft: ResponseDraft, exchange: Middleware.Exchange<Client>) => {
       draft.delete("server")
       draft.delete("x-powered-by")
-      const { fieldsFor, plain, updated } = fieldsOf(exchange)
+      const change = changes.get(sourceOf(exchange.request))
+      const { http, https } = change === undefined ? own : after(change)
+      const { fieldsFor, plain, updated } = hsts?.applies(draft, exchange) === true ? https : http
       const nonce = nonces.get(exchange)?.close()
-      // what is stored has the nonce of its own policy, which stays with it
-      if (draft.status === 304 && hasNonce) return put(draft, updated)
+      // the policy of what is stored has its nonce, and stays with it
+      if (hasNonce && draft.status === 304) return put(draft, updated)
       if (nonce === undefined) return put(draft, plain)
       put(draft, fieldsFor(nonce))
       draft.cacheControl("private")
     }
-  }
-  return fromPhases(name, [
-    fields,
-    ...strictTransportSecurity === false ? [] : phasesOf(hstsOf(name, strictTransportSecurity))
-  ])
+  }])
 }
 
-const hstsOf = (name: string, options: Omit<Hsts.Options, "name">) => {
+/** What a response gets by http, and by an https of which `Hsts` takes notice. */
+interface ForScheme {
+  readonly http: Compiled
+  readonly https: Compiled
+}
+
+const compileHsts = (name: string, options: Omit<Hsts.Options, "name">) => {
   try {
-    return Hsts.middleware({ ...options, name })
+    const valueFor = Hsts.policy(options)
+    const [phase] = phasesOf(Hsts.middleware({ ...options, name }))
+    const value = valueFor({ scheme: "https", schemeKnown: true, hostname: undefined })
+    return {
+      fields: { "strict-transport-security": value ?? "" },
+      applies: (draft: ResponseDraft, exchange: Middleware.Exchange<Client>): boolean => {
+        const client = exchange.get(Client)
+        // of a scheme that nobody has stated it tells the log
+        if (!client.schemeKnown) phase?.response?.(draft, exchange)
+        return valueFor(client) !== undefined
+      }
+    }
   } catch (error) {
     throw new TypeError(
       `SecurityHeaders: strictTransportSecurity: ${
-        error instanceof Error ? error.message.replace("Hsts: ", "") : error
+        error instanceof Error ? error.message.replace("Hsts: ", "") : String(error)
       }`,
       { cause: error }
     )
@@ -601,7 +619,7 @@ interface Compiled {
   readonly fieldsFor: (nonce: string) => Printed
 }
 
-const compile = (options: Options, changed: ReadonlyArray<Omit<Changes, "name">>): Compiled => {
+const compile = (options: Options, changed: Change["all"], beside: Printed = {}): Compiled => {
   const { nonce: nonces = [] } = options
   checkFields(options)
   const layers: ReadonlyArray<Omit<Changes, "name">> = [options, ...changed]
@@ -611,7 +629,7 @@ const compile = (options: Options, changed: ReadonlyArray<Omit<Changes, "name">>
   // what is changed for a route need not have all that is named for the others
   if (changed.length === 0) checkNames(fields, options.nonce)
 
-  const updated = printFields(fields)
+  const updated = { ...printFields(fields), ...beside }
   const policiesFor = (nonce: string | undefined): Printed => ({
     ...(enforced && { "content-security-policy": printPolicy(enforced, nonces, nonce) }),
     ...(reported && { "content-security-policy-report-only": printPolicy(reported, nonces, nonce) })
