@@ -57,6 +57,13 @@ export * as Conditional from "./Conditional.js"
 export * as Cors from "./Cors.js"
 
 /**
+ * Refuses what a page of another site has a browser do: cross-site request forgery.
+ *
+ * @since 0.1.0
+ */
+export * as Csrf from "./Csrf.js"
+
+/**
  * What a developer sees of a failure: the cause with the source around it, spans, logs, the request and the stack.
  *
  * @since 0.1.0
