@@ -13,7 +13,7 @@ import {
 } from "effect-middleware"
 import helmet from "helmet"
 import { parseDictionary } from "structured-headers"
-import { stackOf } from "./utils/laws.js"
+import { type ErasedApp, stackOf } from "./utils/laws.js"
 import { type App, mounts, send, unknownRoute } from "./utils/TestApp.js"
 
 type Options = SecurityHeaders.Options
@@ -379,7 +379,7 @@ describe("middleware", () => {
     ...headers
   })
   const quiet = Effect.provide(Logger.remove(Logger.defaultLogger))
-  const within = (headers: Record<string, string>, fields: SecurityHeaders.Printed) =>
+  const within = (headers: Record<string, string>, fields: object) =>
     Object.fromEntries(Object.keys(fields).map((name) => [name, headers[name]]))
   const ask = (middleware: Middleware.Any, app: unknown, init = {}) =>
     send(stackOf(direct, middleware)(app as never) as App, init)
@@ -423,7 +423,7 @@ describe("middleware", () => {
       Effect.gen(function*() {
         const app = Effect.flatMap(
           HttpServerRequest.HttpServerRequest,
-          (request): App => request.url.endsWith("/page") ? page as App : request.url.endsWith("/widget") ? widget : ok
+          ({ url }): ErasedApp => url.endsWith("/page") ? page : url.endsWith("/widget") ? widget : ok
         )
         const widget = ok.pipe(SecurityHeaders.change({ preset: "embed" }))
         const page = Effect.map(SecurityHeaders.Nonce, ({ value }) => HttpServerResponse.text(value))
