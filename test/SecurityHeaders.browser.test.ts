@@ -168,7 +168,7 @@ describeChromium("SecurityHeaders in Chromium", (it) => {
 
   it.scoped("the fields are on 200, redirects, 404 and 500", () =>
     Effect.gen(function*() {
-      const { go, tab, url } = yield* setUp
+      const { tab, url } = yield* setUp
       const expected = Object.keys(SecurityHeaders.policy()())
       const lacking = new Map<string, ReadonlyArray<string>>()
       tab.playwright.on("response", (response) => {
@@ -179,7 +179,10 @@ describeChromium("SecurityHeaders in Chromium", (it) => {
         )
       })
       const paths = ["/text 200", "/elsewhere 303", "/nowhere 404", "/bug 500"]
-      for (const path of paths) yield* go(path.split(" ")[0]!)
+      for (const path of paths) {
+        // of an empty 500 Chromium makes a page of its own
+        yield* Effect.promise(() => tab.playwright.goto(url + path.split(" ")[0]).catch(() => {}))
+      }
       assert.deepStrictEqual(paths.map((path) => lacking.get(path)), [[], [], [], []])
     }), timeout)
 
