@@ -106,7 +106,7 @@ const submit = (playwright: Page["playwright"], url: string, enctype: string) =>
         form.submit()
       }, [url, enctype] as const)
     ])
-    await playwright.waitForLoadState()
+    await playwright.waitForURL(url)
     return String(response.status())
   })
 
@@ -148,8 +148,10 @@ describeChromium("Csrf in Chromium", (it) => {
         const { from, open, own, reached } = yield* setUp(Csrf.middleware({ exceptRoutes: ["POST /hooks"] }), hidden)
         for (const [name, origin] of Object.entries(from)) {
           const isOwn = origin === own
+          const page = yield* open(`${origin}/`)
           for (const [way, send] of Object.entries(ways)) {
-            const page = yield* open(`${origin}/`)
+            // an older browser differs in what it says, and not in the ways
+            if (browser !== "today" && way !== "form" && way !== "fetch") continue
             const before = reached.length
             const sees = yield* send(page, `${own}/transfer`)
             if (way.startsWith("form") || isOwn && way === "fetch") {
@@ -158,13 +160,11 @@ describeChromium("Csrf in Chromium", (it) => {
             // a beacon is not waited for: what comes after it on the same connection is
             if (way === "beacon") yield* page.run((url) => fetch(url, { mode: "no-cors" }).then(() => {}), `${own}/`)
             assert.strictEqual(reached.length - before, isOwn ? 1 : 0, `${way} from ${name}: ${reached.slice(before)}`)
-            yield* Effect.promise(() => page.playwright.close())
+            if (way.startsWith("form")) yield* Effect.promise(() => page.playwright.goto(`${origin}/`))
           }
-          const page = yield* open(`${origin}/`)
           assert.strictEqual(yield* socket(page, `${own}/live`), isOwn ? "hello" : "refused", `a socket from ${name}`)
           assert.strictEqual(yield* ways.fetch(page, `${own}/hooks`), isOwn ? "200" : "sent")
           assert.match(reached.at(-1) ?? "", /^POST \/hooks/)
-          yield* Effect.promise(() => page.playwright.close())
         }
       }), timeout)
   }
