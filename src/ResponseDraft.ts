@@ -57,6 +57,11 @@ export interface ResponseDraft {
   set(name: string, value: string): void
   /** Sets a field that the handler has not set. */
   setIfAbsent(name: string, value: string): void
+  /**
+   * The same for many fields, in one go. Names are in lower case; a record is looked at the first time it is given, and is
+   * not to change from then on.
+   */
+  setDefaults(fields: { readonly [name: string]: string }): void
   /** Adds to a field that is a comma-separated list (RFC 9110 section 5.3). */
   append(name: string, value: string): void
   delete(name: string): void
@@ -218,6 +223,11 @@ class Draft implements Open {
   setIfAbsent(name: string, value: string) {
     if (!this.has(name)) this.set(name, value)
   }
+  setDefaults(fields: { readonly [name: string]: string }) {
+    const { headers } = this
+    // what is there is written over them: one copy, whatever their number
+    this.ownHeaders = Object.assign(Object.create(Object.getPrototypeOf(headers)), checked(fields), headers)
+  }
   append(name: string, value: string) {
     const before = this.get(name)
     this.set(name, before === undefined || before === "" ? value : `${before}, ${value}`)
@@ -288,8 +298,13 @@ class Draft implements Open {
     if (!Number.isInteger(status) || status < 200 || status > 599) {
       return `the response has status ${status}, which cannot be sent; use 200 to 599`
     }
-    for (const name in headers) {
-      if (names.has(name) ? unsendable.test(headers[name]!) : !isField(name, headers[name]!)) {
+    // what edits have set was looked at as they did, but for what has come with a body
+    const type = this.ownBody?.contentType
+    const given = type === undefined ? this.current.headers : { ...this.current.headers, "content-type": type }
+    for (const name in given) {
+      const value = headers[name]
+      if (value === undefined) continue
+      if (names.has(name) ? unsendable.test(value) : !isField(name, value)) {
         return `the response has a field ${JSON.stringify(name)} that cannot be sent, by its name or its value`
       }
     }
@@ -348,6 +363,18 @@ const fieldName = (name: string): string => {
   const key = name.toLowerCase()
   if (names.size < 1000) names.set(name, key)
   return key
+}
+
+const sendable = new WeakSet<object>()
+const checked = <F extends { readonly [name: string]: string }>(fields: F): F => {
+  if (sendable.has(fields)) return fields
+  for (const [name, value] of Object.entries(fields)) {
+    if (name !== name.toLowerCase() || !isField(name, value)) {
+      throw new TypeError(`ResponseDraft: ${JSON.stringify(name)} cannot be sent, by its name or its value`)
+    }
+  }
+  sendable.add(fields)
+  return fields
 }
 
 const identity = (cookie: Cookies.Cookie) => Fields.cookieKey(cookie.name, cookie.options?.domain, cookie.options?.path)

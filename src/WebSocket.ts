@@ -38,7 +38,7 @@ import * as Cors from "./Cors.js"
 import { Client } from "./Forwarded.js"
 import { HttpException } from "./HttpException.js"
 import { splitList, trim } from "./internal/fields.js"
-import { compileOrigins, type Failure, isOrigin, isSameHost, type Requirement } from "./internal/origin.js"
+import { compileOrigins, type Failure, isOrigin, isSameOrigin, type Requirement } from "./internal/origin.js"
 import { expiryOf } from "./internal/principals.js"
 import { report } from "./internal/report.js"
 import type { Connection, Ws } from "./internal/upgrade.js"
@@ -401,19 +401,18 @@ const protocolsOf = (protocols: ReadonlyArray<string>): ReadonlySet<string> => {
 
 const originTest = <Q, V>(origins: OriginsOf<Q, V>): (origin: string, facts: Facts, request: Q) => V | boolean => {
   if (origins === "*") return () => true
-  if (origins === "same-origin") return isSameOrigin
+  if (origins === "same-origin") return isOwn
   if (typeof origins === "function") return (origin, _, request) => isOrigin(origin) && origins(origin, request)
   if (!Array.isArray(origins) || origins.length === 0) {
     throw new TypeError(`WebSocket: origins names none: list the origins to allow, or write "same-origin"`)
   }
   const listed = compileOrigins("WebSocket: origins", origins.filter((origin) => origin !== "same-origin"))
   return origins.includes("same-origin")
-    ? (origin, facts) => listed(origin) || isSameOrigin(origin, facts)
+    ? (origin, facts) => listed(origin) || isOwn(origin, facts)
     : listed
 }
 
-const isSameOrigin = (origin: string, { host, secure = false }: Facts): boolean =>
-  isSameHost(origin, host) && (!secure || origin.startsWith("https:"))
+const isOwn = (origin: string, { host, secure = false }: Facts): boolean => isSameOrigin(origin, host, secure)
 
 // ------------------------------------------------------------------------------------------------------------- close
 

@@ -57,6 +57,13 @@ export * as Conditional from "./Conditional.js"
 export * as Cors from "./Cors.js"
 
 /**
+ * Refuses what a page of another site has a browser do: cross-site request forgery.
+ *
+ * @since 0.1.0
+ */
+export * as Csrf from "./Csrf.js"
+
+/**
  * What a developer sees of a failure: the cause with the source around it, spans, logs, the request and the stack.
  *
  * @since 0.1.0
@@ -220,6 +227,14 @@ export * as ResponseCacheStore from "./ResponseCacheStore.js"
  * @since 0.1.0
  */
 export * as ResponseDraft from "./ResponseDraft.js"
+
+/**
+ * Header fields that tell a browser what a page may do, and who may do what with it: Content-Security-Policy and the
+ * others that helmet has made known.
+ *
+ * @since 0.1.0
+ */
+export * as SecurityHeaders from "./SecurityHeaders.js"
 
 /**
  * The outermost layer: answers what nobody has answered, and tells of it once.

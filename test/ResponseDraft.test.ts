@@ -169,6 +169,66 @@ describe("ResponseDraft", () => {
     assert.deepStrictEqual([status, { ...headers }, Cookies.isEmpty(cookies)], [503, { "x-kept": "1" }, true])
   })
 
+  describe("setDefaults", () => {
+    const fields = { "x-a": "default", "x-b": "default" }
+
+    it("sets what is not set, whether before or by an edit", () => {
+      const draft = ResponseDraft.open(HttpServerResponse.setHeader(ok, "x-a", "own"))
+      draft.setDefaults(fields)
+      draft.set("x-b", "later")
+      draft.setDefaults(fields)
+      draft.delete("x-a")
+      const { headers } = draft.toResponse()
+      assert.deepStrictEqual([headers["x-a"], headers["x-b"]], [undefined, "later"])
+      assert.deepStrictEqual(fields, { "x-a": "default", "x-b": "default" })
+      assert.isUndefined(ok.headers["x-b"])
+    })
+
+    it.each([{ "X-A": "1" }, { "x a": "1" }, { "x-a": "1\r\nx-b: 2" }, { "x-a": "\u0100" }])(
+      "throws on %j",
+      (fields) => {
+        const draft = ResponseDraft.open(ok)
+        for (let i = 0; i < 2; i++) assert.throws(() => draft.setDefaults(fields), TypeError, "cannot be sent")
+        assert.strictEqual(draft.toResponse(), ok)
+      }
+    )
+  })
+
+  describe("mistake", () => {
+    const wrong = HttpServerResponse.setHeader(ok, "x-a", "a\nb")
+
+    it("is what the handler has made, whatever edits have set beside", () => {
+      const draft = ResponseDraft.open(wrong)
+      draft.set("x-b", "1")
+      draft.setDefaults({ "x-c": "1" })
+      assert.match(draft.mistake() ?? "", /a field "x-a" that cannot be sent/)
+    })
+
+    it("is gone where an edit has mended it", () => {
+      for (
+        const edit of [
+          (draft: ResponseDraft.Open) => draft.set("x-a", "ab"),
+          (draft: ResponseDraft.Open) => draft.delete("x-a"),
+          (draft: ResponseDraft.Open) => draft.replace(ok)
+        ]
+      ) {
+        const draft = ResponseDraft.open(wrong)
+        edit(draft)
+        assert.isUndefined(draft.mistake())
+      }
+    })
+
+    it("is what has come by a replacement, or with a body", () => {
+      const draft = ResponseDraft.open(ok)
+      draft.set("x-b", "1")
+      draft.replace(wrong)
+      assert.match(draft.mistake() ?? "", /"x-a"/)
+      const other = ResponseDraft.open(ok)
+      other.setBody(HttpBody.text("x", "text/plain\n"))
+      assert.match(other.mistake() ?? "", /"content-type"/)
+    })
+  })
+
   describe("what cannot be sent throws", () => {
     it.each([["a\nb"], ["a\r"], ["\u0000"], ["\u007f"], ["\u0100"], ["\u001b[31m"]])("the value %j", (value) => {
       assert.throws(() => ResponseDraft.open(ok).set("x-a", value), "the value for x-a cannot be sent")

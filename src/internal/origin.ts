@@ -52,6 +52,10 @@ export const isSameHost = (origin: string, host: string | undefined): boolean =>
   return a.host === b.host && (a.port ?? port) === (b.port ?? port)
 }
 
+/** The same; and of a request that is known to have come by https, no page of http is. */
+export const isSameOrigin = (origin: string, host: string | undefined, secure: boolean): boolean =>
+  isSameHost(origin, host) && (!secure || origin.startsWith("https:"))
+
 /** An origin of the web: its host, and the port that is its scheme's default. */
 export const parseWebOrigin = (
   origin: string

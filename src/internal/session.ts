@@ -34,6 +34,7 @@ import { isOpened } from "./upgrade.js"
 interface State<A> {
   readonly value: A
   readonly flashes: ReadonlyArray<Flash>
+  readonly secret: string | undefined
 }
 
 export interface Codec<A> {
@@ -56,25 +57,26 @@ export const codecOf = <A, I>(
   const toValue = ParseResult.decodeUnknownEither(schema)
   const fromValue = ParseResult.encodeSync(schema)
   const decode: Codec<A>["decode"] = (content) => {
-    const { flashes } = content
+    const { flashes, secret } = content
     if (content.version > version || (content.version < version && migrate === undefined)) return undefined
     try {
       const data = content.version === version ? content.data : migrate?.(content.data, content.version)
       const decoded = toValue(data)
-      return Either.isRight(decoded) ? { value: decoded.right, flashes } : undefined
+      return Either.isRight(decoded) ? { value: decoded.right, flashes, secret } : undefined
     } catch {
       // a migration that has not thought of it
       return undefined
     }
   }
-  const encode: Codec<A>["encode"] = ({ flashes, value }, epoch) => ({
+  const encode: Codec<A>["encode"] = ({ flashes, secret, value }, epoch) => ({
     version,
     data: fromValue(value),
     flashes,
+    secret,
     epoch
   })
   const first = initial ?? (() => Either.getOrThrow(toValue({})))
-  const kept = parse(print(encode({ value: first(), flashes: [] }, 0)))
+  const kept = parse(print(encode({ value: first(), flashes: [], secret: undefined }, 0)))
   if (kept === undefined || decode(kept) === undefined) {
     throw new TypeError(
       `Session: what a new ${id} holds does not come back from JSON: give its schema a form that does`
@@ -277,7 +279,7 @@ export abstract class Handle<A> implements Service<A> {
   }
   get flash() {
     return (text: string, kind = "info") =>
-      this.write(({ flashes, value }) => ({ value, flashes: [...flashes, { kind, text }].slice(-mostFlashes) }))
+      this.write((state) => ({ ...state, flashes: [...state.flashes, { kind, text }].slice(-mostFlashes) }))
   }
   get flashes() {
     return Effect.flatMap(this.load, ({ state: { flashes } }): Effect.Effect<ReadonlyArray<Flash>, WriteError> => {
@@ -297,6 +299,20 @@ export abstract class Handle<A> implements Service<A> {
         revoke(ownerOf(this.spec.id, principal), base.id),
         ({ count, epoch }) => Effect.as(this.spec.epochs ? this.turn(base, { principal, epoch }) : Effect.void, count)
       )
+    })
+  }
+
+  /** Of this session, until it is rotated, and of no other. */
+  get secret(): Effect.Effect<string | undefined, SessionUnavailable> {
+    return Effect.map(this.load, ({ state }) => state.secret)
+  }
+  /** The same; one that it does not have yet is made, and kept with it. */
+  get ownSecret(): Effect.Effect<string, WriteError> {
+    return Effect.flatMap(this.secret, (known) => {
+      if (known !== undefined) return Effect.succeed(known)
+      const made = this.makeIdentifier()
+      const written = this.write((state) => ({ ...state, secret: state.secret ?? made }))
+      return Effect.map(written, () => this.state?.secret ?? made)
     })
   }
 
@@ -348,7 +364,7 @@ export abstract class Handle<A> implements Service<A> {
       endsAt: now,
       principal: undefined,
       epoch: 0,
-      state: { value: this.spec.codec.initial(), flashes: [] }
+      state: { value: this.spec.codec.initial(), flashes: [], secret: undefined }
     }
   }
   protected makeIdentifier() {
@@ -424,11 +440,16 @@ export abstract class Handle<A> implements Service<A> {
     })
   }
   private turn(base: Base<A>, bound: Rotation["bound"]) {
-    const before = this.rotation
+    const { operations, rotation, state = base.state } = this
     this.rotation = { bound }
+    // who has known the identifier knows what was made under it
+    this.operations = [...operations, withoutSecret]
+    this.state = withoutSecret(state)
     const tooLarge = this.check(base)
     if (tooLarge === undefined) return Effect.void
-    this.rotation = before
+    this.rotation = rotation
+    this.operations = operations
+    this.state = state
     return Effect.fail(tooLarge)
   }
 
@@ -503,6 +524,9 @@ export abstract class Handle<A> implements Service<A> {
     for (const name of names) draft.setCookie(name, "", this.cookie.expired)
   }
 }
+
+const withoutSecret = <A>(state: State<A>): State<A> =>
+  state.secret === undefined ? state : { ...state, secret: undefined }
 
 export const isHandle = (session: unknown): session is Handle<unknown> => session instanceof Handle
 

@@ -6,6 +6,8 @@ export interface Content {
   readonly version: number
   readonly data: unknown
   readonly flashes: ReadonlyArray<Flash>
+  /** What the tokens of its forms are made of, once one has been asked for. */
+  readonly secret: string | undefined
   /** Of the principal, when it was bound to the session. */
   readonly epoch: number
 }
@@ -22,6 +24,7 @@ interface Json {
   readonly v?: unknown
   readonly d?: unknown
   readonly f?: unknown
+  readonly s?: unknown
   readonly e?: unknown
   readonly i?: unknown
   readonly c?: unknown
@@ -37,10 +40,11 @@ export const printPortable = (content: Portable): string => {
   return JSON.stringify({ i: id, c: createdAt, t: touchedAt, p: principal, ...jsonOf(content) })
 }
 
-const jsonOf = ({ data, epoch, flashes, version }: Content): Json => ({
+const jsonOf = ({ data, epoch, flashes, secret, version }: Content): Json => ({
   v: version,
   d: data,
   f: flashes.length === 0 ? undefined : flashes.map(({ kind, text }) => [kind, text]),
+  s: secret,
   e: epoch === 0 ? undefined : epoch
 })
 
@@ -53,8 +57,7 @@ export const parsePortable = (text: string): Portable | undefined => {
   if (content === undefined || json === undefined) return undefined
   const { c, i, p, t } = json
   if (typeof i !== "string" || !isTime(c) || !isTime(t) || (p !== undefined && typeof p !== "string")) return undefined
-  const { data, epoch, flashes, version } = content
-  return { id: i, createdAt: c, touchedAt: t, principal: p, version, data, flashes, epoch }
+  return { id: i, createdAt: c, touchedAt: t, principal: p, ...content }
 }
 
 const parseJson = (text: string): Json | undefined => {
@@ -68,10 +71,11 @@ const parseJson = (text: string): Json | undefined => {
 
 const contentOf = (json: Json | undefined): Content | undefined => {
   if (json === undefined) return undefined
-  const { d, e = 0, f = none, v } = json
-  return isCount(v) && isCount(e) && Array.isArray(f) && f.every(isFlash)
-    ? { version: v, data: d, epoch: e, flashes: f.length === 0 ? none : f.map(([kind, text]) => ({ kind, text })) }
-    : undefined
+  const { d, e = 0, f = none, s, v } = json
+  if (!isCount(v) || !isCount(e) || !Array.isArray(f) || !f.every(isFlash)) return undefined
+  if (s !== undefined && typeof s !== "string") return undefined
+  const flashes = f.length === 0 ? none : f.map(([kind, text]) => ({ kind, text }))
+  return { version: v, data: d, epoch: e, secret: s, flashes }
 }
 const none: ReadonlyArray<never> = []
 

@@ -8,6 +8,7 @@ const content: FastCheck.Arbitrary<Content> = FastCheck.record({
   version: count,
   data: FastCheck.jsonValue(),
   flashes: FastCheck.array(FastCheck.record({ kind: FastCheck.string(), text: FastCheck.string() })),
+  secret: FastCheck.option(FastCheck.string(), { nil: undefined }),
   epoch: count
 }).map((content) => ({ ...content, data: JSON.parse(JSON.stringify(content.data)) as unknown }))
 const portable: FastCheck.Arbitrary<Portable> = FastCheck.record({
@@ -27,19 +28,20 @@ describe("what is kept", () => {
   })
 
   it("is one text for one content, with nothing in it that need not be", () => {
-    const empty = { version: 1, data: { n: 1 }, flashes: [], epoch: 0 }
+    const empty = { version: 1, data: { n: 1 }, flashes: [], secret: undefined, epoch: 0 }
     assert.strictEqual(print(empty), `{"v":1,"d":{"n":1}}`)
     assert.strictEqual(
       printPortable({
         ...empty,
         epoch: 2,
         flashes: [{ kind: "a", text: "b" }],
+        secret: "s",
         id: "i",
         createdAt: 1,
         touchedAt: 2,
         principal: "p"
       }),
-      `{"i":"i","c":1,"t":2,"p":"p","v":1,"d":{"n":1},"f":[["a","b"]],"e":2}`
+      `{"i":"i","c":1,"t":2,"p":"p","v":1,"d":{"n":1},"f":[["a","b"]],"s":"s","e":2}`
     )
     FastCheck.assert(
       FastCheck.property(content, (content) => assert.strictEqual(print(parse(print(content))!), print(content)))
@@ -65,7 +67,9 @@ describe("what is kept", () => {
     `{"v":1,"f":["a"]}`,
     `{"v":1,"f":[["a"]]}`,
     `{"v":1,"f":[["a","b","c"]]}`,
-    `{"v":1,"f":[["a",1]]}`
+    `{"v":1,"f":[["a",1]]}`,
+    `{"v":1,"s":null}`,
+    `{"v":1,"s":1}`
   ])("is not %s", (text) => {
     assert.isUndefined(parse(text))
     assert.isUndefined(parsePortable(text))

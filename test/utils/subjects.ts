@@ -10,6 +10,7 @@ import {
   ConcurrencyLimit,
   Conditional,
   Cors,
+  Csrf,
   Decompression,
   ExceptionHandlers,
   Forwarded,
@@ -24,6 +25,7 @@ import {
   RequestId,
   ResponseCache,
   ResponseCacheStore,
+  SecurityHeaders,
   ServerErrors,
   ServerTiming,
   SessionStore,
@@ -174,6 +176,18 @@ export const subjects: ReadonlyArray<Subject> = [
     allowed: { headers: { origin: "https://app.example.com" } }
   }),
   subject("Cors, of routes", () => Cors.middleware({ origins: "*", routes: [{ match: ["/a"], origins: ["null"] }] })),
+  subject("Csrf", () => behindProxy(Csrf.middleware()), secure),
+  subject("Csrf, with tokens", () =>
+    stackOf(
+      Forwarded.middleware({ trust: "none" }),
+      middlewareOf("signed"),
+      Csrf.middleware({ tokens: { session: Counter } })
+    ), { allowed: { headers: { "sec-fetch-site": "same-origin" } } }),
+  subject("SecurityHeaders", () => behindProxy(SecurityHeaders.middleware({ nonce: ["scriptSrc"] })), secure),
+  subject("SecurityHeaders.change", () =>
+    behindProxy(
+      stackOf(SecurityHeaders.middleware({ override: true }), SecurityHeaders.change({ preset: "api" }))
+    ), secure),
   subject(
     "ConcurrencyLimit",
     () => ConcurrencyLimit.middleware({ permits: 10, shed: { eventLoopDelay: "1 minute", heapUsed: 1, rss: 1 } })

@@ -4,11 +4,13 @@ import {
   AccessLog,
   Compression,
   Cors,
+  Csrf,
   ExceptionHandlers,
   Forwarded,
   HttpException,
   ProblemDetails,
   RequestId,
+  SecurityHeaders,
   ServerErrors,
   ServerTiming,
   Stack,
@@ -40,8 +42,12 @@ export const stack = Stack.make(
     methods: ["DELETE"],
     exposedHeaders: ["x-request-id", "ratelimit", "retry-after"]
   }),
+  // what a page may do, and who with it; its styles have the nonce of its response
+  SecurityHeaders.middleware({ nonce: ["styleSrc"], contentSecurityPolicy: { frameAncestors: ["'none'"] } }),
   TrustedHost.middleware({ hosts: ["localhost", "127.0.0.1", "[::1]"] }),
   WebSocket.middleware({ origins: ["same-origin", /http:\/\/localhost:\d+/] }),
+  // what a page of elsewhere has a browser do, but for the notes, which are everybody's
+  Csrf.middleware({ exceptRoutes: ["POST /notes", "DELETE /notes/:id", "GET /live"] }),
   // what it refuses is a page's own answer, and no session is looked up for it
   byAddress,
   // outside what gives a tag to bytes that are not compressed yet, and stores them

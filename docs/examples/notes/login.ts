@@ -3,7 +3,7 @@
  */
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer, Option, type Redacted, Schema } from "effect"
-import { Authentication, HttpException, Middleware, PasswordHash, Validate } from "effect-middleware"
+import { Authentication, PasswordHash, SecurityHeaders, Validate } from "effect-middleware"
 import { logins } from "./limits.js"
 import { CurrentUser, Users, Visitor } from "./Users.js"
 
@@ -13,29 +13,25 @@ export const login = { path: "/login" }
 const escape = (text: string) => text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
 
 const page = (title: string, main: string, { headers, status }: HttpServerResponse.Options = {}) =>
-  HttpServerResponse.text(
-    `<!doctype html>
+  Effect.map(SecurityHeaders.Nonce, (nonce) =>
+    HttpServerResponse.text(
+      `<!doctype html>
 <html lang="en">
 <meta name="viewport" content="width=device-width">
 <title>${escape(title)}</title>
-<style>
+<style nonce="${nonce.value}">
   body { max-width: 20rem; margin: 4rem auto; font: 1rem/1.5 system-ui, sans-serif }
   input, button { box-sizing: border-box; width: 100%; margin-bottom: 1rem; padding: .5rem; font: inherit }
 </style>
 <h1>${escape(title)}</h1>
 ${main}
 `,
-    {
-      status,
-      contentType: "text/html; charset=utf-8",
-      headers: {
-        ...headers,
-        "cache-control": "no-store",
-        "content-security-policy":
-          "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+      {
+        status,
+        contentType: "text/html; charset=utf-8",
+        headers: { ...headers, "cache-control": "no-store" }
       }
-    }
-  )
+    ))
 
 // it is sent to where it came from, with the way back in the query
 const form = (message = "", options?: HttpServerResponse.Options) =>
@@ -55,18 +51,6 @@ const wrong = form("The name or the password is wrong", {
   headers: { "www-authenticate": "Cookie realm=\"app\"" }
 })
 
-/**
- * A browser says from where a form comes: of another site, or another port of this one, it is refused. A Csrf middleware
- * is for a later version.
- */
-const ownForms = Middleware.make({
-  name: "OwnForms",
-  request: ({ request: { headers: { "sec-fetch-site": site = "same-origin" } } }) =>
-    site === "same-origin"
-      ? Middleware.Pass
-      : Middleware.Refuse(HttpException.forbidden({ detail: "This form is not of this server" }))
-})
-
 const post = <const Path extends `/${string}`, E, R>(
   path: Path,
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
@@ -74,7 +58,7 @@ const post = <const Path extends `/${string}`, E, R>(
   HttpLayerRouter.add(
     "POST",
     path,
-    handler.pipe(Validate.contentType(["application/x-www-form-urlencoded"]), ownForms)
+    handler.pipe(Validate.contentType(["application/x-www-form-urlencoded"]))
   )
 
 const seeOther = (path: string) => HttpServerResponse.redirect(path, { status: 303 })
@@ -124,7 +108,7 @@ const account = Effect.gen(function*() {
   const visitor = yield* Visitor
   const { cart } = yield* visitor.get
   const messages = (yield* visitor.flashes).map(({ text }) => `<p role="status">${escape(text)}</p>`)
-  return page(
+  return yield* page(
     user.name,
     `${messages.join("")}
 <p>In your cart: ${cart.length === 0 ? "nothing" : escape(cart.join(", "))}</p>

@@ -65,6 +65,11 @@ ${
   curl -i -b jar -c jar ${url}/logout -X POST
   curl -i -b jar -c jar ${url}/logout-everywhere -H "$json" -d '{}'
 
+What a page of another site would have a browser send, and what a page may do here:
+
+  curl -i -b jar ${url}/logout -X POST -H 'sec-fetch-site: cross-site' -H 'origin: https://evil.test'
+  curl -sI ${url}/login | grep -iE '^(content-security|cross-origin|permissions|referrer|x-)'
+
 A machine, by a key, and by a token of five minutes that it gets for it:
 
   key='x-api-key: ${key}'

@@ -4,8 +4,7 @@ import { HttpException, Validate } from "effect-middleware"
 import { login } from "./login.js"
 import { CurrentUser, Visitor } from "./Users.js"
 
-// Browsers send the cookie, which is SameSite=Lax, with no POST of another site. Another port of this host is of the same
-// site, so what changes a session takes JSON, body and all: for that a page needs Cors to allow credentials.
+// What a page of elsewhere sends does not come here: Csrf stands before.
 const post = <const Path extends `/${string}`, E, R>(
   path: Path,
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
