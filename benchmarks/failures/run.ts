@@ -64,11 +64,11 @@ const overSockets = async (folder: string, { measuring }: Plan, round: number): 
       const job: Job = {
         port,
         pid,
-        requests: [request],
-        status: one.status,
+        requests: [{ text: request, status: one.status }],
         connections: 16,
         warmUp,
         measuring,
+        pacing: 0,
         rate: 100
       }
       const args = [scriptOf(folder, "servers", "load.js"), JSON.stringify(job)]

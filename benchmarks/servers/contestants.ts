@@ -19,6 +19,11 @@ export const contestants = [
     packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]
   },
   {
+    name: "ours-platform",
+    is: "the same on platform's Node server",
+    packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]
+  },
+  {
     name: "effect",
     is: "the same application with `HttpMiddleware.make` and `Effect.gen` a concern, and platform's `cors`; `ioredis`",
     packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]

@@ -1,8 +1,8 @@
 /** What the rounds say: tables in Markdown, and a chart. */
 import { median, type Spread, spread } from "../statistics.js"
 import type { Latency, Measured } from "./load.js"
-import type { Commands } from "./redis.js"
 import type { Rates, Results } from "./processes.js"
+import type { Commands } from "./redis.js"
 
 interface Case {
   readonly name: string
@@ -124,7 +124,12 @@ const caseTable = (servers: Rounds, rate: number): string => {
 }
 
 /** A server beside the bare one and beside Fastify, case by case. */
-export const summary = (name: string, asked: ReadonlyArray<Case>, results: Results, rates: Rates): ReadonlyArray<string> => {
+export const summary = (
+  name: string,
+  asked: ReadonlyArray<Case>,
+  results: Results,
+  rates: Rates
+): ReadonlyArray<string> => {
   const rows = asked.flatMap((one) => {
     const servers: Rounds = results.get(one.name)!
     const rounds = servers.get(name)
@@ -188,7 +193,9 @@ export const chart = (asked: ReadonlyArray<Case>, results: Results): string => {
         const y = 10 + i * row
         return [
           `<text x="${label - 8}" y="${y + 13}" text-anchor="end">${name}</text>`,
-          `<rect${name.startsWith("ours") ? ` class="ours"` : ""} x="${label}" y="${y}" width="${scale(median)}" height="16"/>`,
+          `<rect${name.startsWith("ours") ? ` class="ours"` : ""} x="${label}" y="${y}" width="${
+            scale(median)
+          }" height="16"/>`,
           `<line x1="${label + scale(min)}" x2="${label + scale(max)}" y1="${y + 8}" y2="${y + 8}"/>`,
           `<text class="figure" x="${label + scale(max) + 6}" y="${y + 13}">${decimals(median)}</text>`
         ].join("")

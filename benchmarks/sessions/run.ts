@@ -17,7 +17,7 @@ import { chart, type Count, countTable, tables } from "../servers/report.js"
 import { bytesOf } from "../servers/work.js"
 import { check, login, send } from "./check.js"
 import { contestants, type Name } from "./contestants.js"
-import { type Case, cases, headersWith, type Variant } from "./work.js"
+import { cases, headersWith, type Variant } from "./work.js"
 
 export const full: Plan = { rounds: 3, connections: 64, start: 4000, warmUp: 2000, measuring: 700, rate: 500 }
 export const quick: Plan = { rounds: 1, connections: 64, start: 1000, warmUp: 500, measuring: 200, rate: 200 }

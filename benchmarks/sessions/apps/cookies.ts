@@ -21,7 +21,8 @@ interface Kept {
 }
 
 /** What a cookie holds of a visitor, for as long as it is good. */
-export const keep = (visitor: Visitor) => JSON.stringify({ visitor, expires: Date.now() + seconds * 1000 } satisfies Kept)
+export const keep = (visitor: Visitor) =>
+  JSON.stringify({ visitor, expires: Date.now() + seconds * 1000 } satisfies Kept)
 export const kept = (text: string): Visitor | undefined => {
   const { expires, visitor } = JSON.parse(text) as Kept
   return expires > Date.now() ? visitor : undefined

@@ -3,17 +3,8 @@ import * as Crypto from "node:crypto"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { createClient } from "redis"
 import { listen } from "../../servers/apps/listen.js"
+import { counted, greeting, health, nobody, seconds, type Variant, type Visitor, visitor } from "../work.js"
 import { cookieOf, encrypted, type Form, setCookie, signed } from "./cookies.js"
-import {
-  counted,
-  greeting,
-  health,
-  nobody,
-  seconds,
-  type Variant,
-  type Visitor,
-  visitor
-} from "../work.js"
 
 const answer = (response: ServerResponse, value: object, cookie?: string) => {
   const body = JSON.stringify(value)
