@@ -1,4 +1,4 @@
-/** The application without its middleware, and platform's server: the same for `ours` and `effect`. */
+/** The application without its middleware, and the servers that it runs on. */
 import { type HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Data, Effect, Layer, Logger, ManagedRuntime, Stream } from "effect"
@@ -31,7 +31,11 @@ export const local = { host: "127.0.0.1", port: 0 }
 
 export type Server = Layer.Layer<HttpServer.HttpServer, unknown>
 
+/** Platform's. */
 export const platform: Server = NodeHttpServer.layer(createServer, local)
+
+/** This package's. */
+export const own: Server = platform
 
 /** Serves an app. */
 export const listen = <E>(app: HttpApp.Default<E>): Promise<number> => layerOn(HttpServer.serve(app))

@@ -1,5 +1,5 @@
 /** On this package's own server. */
-import { platform } from "./effectApp.js"
+import { own } from "./effectApp.js"
 import { startOn } from "./oursApp.js"
 
-export const start = startOn(platform)
+export const start = startOn(own)
