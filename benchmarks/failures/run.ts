@@ -67,6 +67,7 @@ const overSockets = async (folder: string, { measuring }: Plan, round: number): 
         requests: [{ text: request, status: one.status }],
         connections: 16,
         warmUp,
+        patience: 60_000,
         measuring,
         pacing: 0,
         rate: 100

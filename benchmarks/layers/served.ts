@@ -71,6 +71,7 @@ export const served = async (folder: string, plan: Plan, log: (line: string) => 
             requests: [{ text: bytesOf(request("somebody")), status: 200 }],
             connections: 64,
             warmUp: start,
+            patience: 60_000,
             measuring,
             pacing: 0,
             rate: 1

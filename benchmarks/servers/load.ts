@@ -17,8 +17,9 @@ export interface Job {
   /** The first connection sends the first, and so on, from the start again where there are fewer. */
   readonly requests: ReadonlyArray<Sent>
   readonly connections: number
-  /** Requests. */
+  /** Requests, or as many as are answered in so many milliseconds. */
   readonly warmUp: number
+  readonly patience: number
   /** Milliseconds of the server's CPU time. */
   readonly measuring: number
   /** Milliseconds at the rate. */
@@ -58,7 +59,9 @@ export interface Measured {
   readonly memory: number
 }
 
-const { connections, measuring, pacing, pid, port, rate, requests, warmUp } = JSON.parse(process.argv[2]!) as Job
+const { connections, measuring, pacing, patience, pid, port, rate, requests, warmUp } = JSON.parse(
+  process.argv[2]!
+) as Job
 const messages = requests.map(({ status, text }) => ({
   bytes: Buffer.from(text, "latin1"),
   statusLine: `HTTP/1.1 ${status} `
@@ -214,7 +217,8 @@ const latency = (values: ReadonlyArray<number>): Latency => ({
 })
 
 const warm: Array<number> = []
-await saturate(warm, () => warm.length >= warmUp)
+const patient = now() + patience
+await saturate(warm, () => warm.length >= warmUp || now() > patient)
 
 const saturated: Array<number> = []
 received = 0

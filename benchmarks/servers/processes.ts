@@ -120,6 +120,9 @@ interface Measuring<Name extends string, Variant extends string, Case> {
   readonly log: (line: string) => void
 }
 
+/** Milliseconds for a request of the warm-up: what takes longer than that is sent less. */
+const patience = 0.3
+
 /** One load, on its core. */
 export const load = async (folder: string, job: Job): Promise<Measured> => {
   const script = Path.join(folder, "benchmarks", "servers", "load.js")
@@ -149,6 +152,7 @@ export const measure = async <
       pid: server.pid,
       connections: Math.max(4, Math.round(plan.connections / weight)),
       warmUp: Math.ceil(warmUp / weight),
+      patience: warmUp * patience,
       measuring: plan.measuring * longer,
       pacing: pacing * longer,
       rate: rates.get(one.name)!

@@ -142,8 +142,8 @@ export const title = "The same application on each server"
 const about = (servers: ReadonlyArray<Contestant>) =>
   [
     "Client identity, server timing, request id, trusted hosts, CORS, failures as problem details and a router, done by each",
-    "server in its own idiom. Status, body and header names were checked to be the same before anything was timed. See",
-    "[how to read it](../README.md). Starlette brings no limit, and is left out where there is one.",
+    "server in its own idiom; and the whole stack, with security headers, gzip, a limit, a session and a token beside. Status,",
+    "body and header fields were checked to be the same before anything was timed. See [how to read it](../README.md).",
     "",
     ...servers.map(({ is, name, packages }) => `- ${name}: ${is} (${versionsOf(name, packages)})`),
     "",

@@ -60,6 +60,7 @@ try {
       requests: mixed,
       connections,
       warmUp: 0,
+      patience: 0,
       measuring: seconds * 333,
       pacing: seconds * 667,
       rate
