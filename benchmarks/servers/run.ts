@@ -85,12 +85,13 @@ export const run = async (
 
   const counts: Array<Count> = []
   try {
-    for (const [variant, names] of new Map(asked.map(({ servers, variant }) => [variant, servers]))) {
+    for (const variant of new Set(asked.map(({ variant }) => variant))) {
+      const names = [...new Set(asked.flatMap((one) => one.variant === variant ? one.servers : []))]
       const fileOf = (name: Name) => Path.join(folder, `${name}.log`)
       await withServers(names, (name) => start(name, variant, fileOf(name)), async (opened) => {
         for (const { name, port } of opened) {
           for (const one of cases) {
-            if (one.variant !== variant) continue
+            if (one.variant !== variant || !doing(one).some((server) => server.name === name)) continue
             await useUp(name, one, port)
             await check(name, one, port)
             if (variant === "logged") await checkLog(name, one, port, fileOf(name))

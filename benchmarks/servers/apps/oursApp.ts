@@ -114,7 +114,8 @@ const redis = Ioredis.layer(url, { commandTimeout: "5 seconds" })
 
 const limitsIn = (variant: Limited) =>
   needsRedis(variant)
-    ? Layer.provide(RateLimitStore.layerRedis({ prefix, timeout: "5 seconds" }), redis)
+    // asks about each, as the others do; by itself it remembers for a while what has been refused
+    ? Layer.provide(RateLimitStore.layerRedis({ prefix, timeout: "5 seconds", refuseLocally: false }), redis)
     : RateLimitStore.layerMemory()
 
 // ---------------------------------------------------------------------------------------------------------------------
