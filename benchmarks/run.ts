@@ -7,6 +7,7 @@
  *     npm run bench -- sessions memory-store
  *     npm run bench -- rate-limits
  *     npm run bench -- servers --cases full,error --only raw,ours
+ *     npm run bench -- servers --cases acceptance
  *     npm run bench -- servers --quick    # three minutes at most; prints and writes nothing
  *     npm run bench -- --rounds 9
  */
@@ -41,7 +42,10 @@ if (rounds !== undefined && (!Number.isInteger(rounds) || rounds < 1)) {
 type Suite = (folder: string) => Promise<{ readonly [file: string]: string }>
 
 const layers: Suite = async (folder) => {
-  const plan = { ...Layers[kind], ...(rounds && { rounds }) }
+  const plan = {
+    ...Layers[kind],
+    ...rounds !== undefined && { rounds, served: { ...Layers[kind].served, rounds } }
+  }
   const facts = machine()
   const results = await Layers.run(folder, plan, console.error)
   const took = `${plan.rounds}, of ${plan.measuring} ms of CPU time after ${plan.warmUp} of warm-up`
@@ -84,10 +88,12 @@ async (folder) => {
   const facts = machine()
   const selection = { cases: options.cases?.split(","), servers: options.only?.split(",") }
   const { about, chart, results } = await run(folder, plan, selection, console.error)
-  const took = `${plan.rounds}, each ${plan.measuring} ms on ${plan.connections} connections that never wait, and ` +
-    `${plan.measuring} ms at ${plan.rate} requests a second`
-  const picture = `![CPU time of a request, by case and server](${name}.svg)`
-  return { [`${name}.md`]: page(title, about, facts(took), picture, results), [`${name}.svg`]: chart }
+  const took = `${plan.rounds}, each ${plan.measuring} ms of CPU time on ${plan.connections} connections that never ` +
+    `wait, and ${plan.measuring} ms at a rate`
+  // a group has a page of its own
+  const file = isGroup(options.cases) ? options.cases : name
+  const picture = `![CPU time of a request, by case and server](${file}.svg)`
+  return { [`${file}.md`]: page(title, about, facts(took), picture, results), [`${file}.svg`]: chart }
 }
 
 const suites: { readonly [name: string]: Suite | undefined } = {
@@ -102,7 +108,7 @@ const names = positionals.length === 0 ? Object.keys(suites) : positionals
 const unknown = names.find((name) => !Object.hasOwn(suites, name))
 if (unknown !== undefined) throw new TypeError(`No suite "${unknown}": ${Object.keys(suites).join(", ")}`)
 /** Half of it would look like all of it. */
-const writes = !options.quick && options.cases === undefined && options.only === undefined
+const writes = !options.quick && (options.cases === undefined || isGroup(options.cases)) && options.only === undefined
 
 const folder = snapshot()
 try {
@@ -118,6 +124,10 @@ try {
   }
 } finally {
   Fs.rmSync(folder, { recursive: true })
+}
+
+function isGroup(cases: string | undefined): cases is string {
+  return cases !== undefined && Object.hasOwn(Servers.groups, cases)
 }
 
 /** Where and when; what is known only afterwards is asked for then. */

@@ -64,11 +64,12 @@ const overSockets = async (folder: string, { measuring }: Plan, round: number): 
       const job: Job = {
         port,
         pid,
-        requests: [request],
-        status: one.status,
+        requests: [{ text: request, status: one.status }],
         connections: 16,
         warmUp,
+        patience: 60_000,
         measuring,
+        pacing: 0,
         rate: 100
       }
       const args = [scriptOf(folder, "servers", "load.js"), JSON.stringify(job)]

@@ -4,6 +4,7 @@ import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Middleware from "effect-middleware/Middleware"
+import type { ResponseDraft } from "effect-middleware/ResponseDraft"
 import * as Stack from "effect-middleware/Stack"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -16,17 +17,23 @@ type Wrap = (app: App) => App
 const forbidden = HttpServerResponse.empty({ status: 403 })
 
 /** The layers as one stack of this package. */
-export const compiled = (layers: ReadonlyArray<Layer>): Wrap =>
+export const stackOf = (
+  layers: ReadonlyArray<Layer>,
+  respond: (layer: Layer) => (draft: ResponseDraft) => void = ({ header, value }) => (draft) => draft.set(header, value)
+): Middleware.Middleware =>
   // a tuple of unknown length has no type that could say what stands in it
   (Stack.make as unknown as (...members: ReadonlyArray<Middleware.Middleware>) => Middleware.Middleware)(
-    ...layers.map(({ header, refuses, value }) =>
+    ...layers.map((layer) =>
       Middleware.make({
-        name: header,
-        request: ({ request }) => request.headers[clientHeader] === refuses ? Middleware.Respond(forbidden) : undefined,
-        response: (draft) => draft.set(header, value)
+        name: layer.header,
+        request: ({ request }) =>
+          request.headers[clientHeader] === layer.refuses ? Middleware.Respond(forbidden) : undefined,
+        response: respond(layer)
       })
     )
   )
+
+export const compiled = (layers: ReadonlyArray<Layer>): Wrap => stackOf(layers)
 
 /** The layers as an Effect user writes them, generator and all. */
 export const naiveGen = (layers: ReadonlyArray<Layer>): Wrap =>

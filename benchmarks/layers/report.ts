@@ -18,7 +18,11 @@ const range = ({ max, median, min }: Spread) => `${decimals(median)} (${decimals
 const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
   [head, head.map((_, i) => (i === 0 ? "---" : "--:")), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
 
-export const report = (results: Results, counts: ReadonlyArray<number>): string => {
+export const report = (
+  results: Results,
+  counts: ReadonlyArray<number>,
+  more: ReadonlyArray<number>
+): string => {
   const values = (contestant: Contestant, layers: number, clock: Clock) =>
     results.get(keyOf(contestant, layers))!.map((measured) => measured[clock])
 
@@ -63,6 +67,18 @@ export const report = (results: Results, counts: ReadonlyArray<number>): string 
     ])
   )
 
+  /** Of the compiled stack, whose numbers of layers are all there. */
+  const all = [...layered, ...more].sort((a, b) => a - b)
+  const flat = clocks.map((clock) => {
+    const base = values(compiled, fewest, clock)
+    const of = (layers: number) => spread(values(compiled, layers, clock).map((value, round) => value / base[round]!))
+    return [
+      clock === "wall" ? "wall" : "CPU",
+      ...all.map((layers) => decimals(median(values(compiled, layers, clock)))),
+      range(of(most))
+    ]
+  })
+
   const absolute = [
     ...baselines.map((contestant) => [contestant, 0] as const),
     ...layered.flatMap((layers) => contestants.map((contestant) => [contestant, layers] as const))
@@ -75,6 +91,9 @@ export const report = (results: Results, counts: ReadonlyArray<number>): string 
     "## What a layer costs",
     `Microseconds. The first is what ${fewest} adds to a server without any; each further one is the slope from ${fewest} to ${most}.`,
     table(["", "first, wall", "each further, wall", "first, CPU", "each further, CPU"], perLayer),
+    "## What a request through a stack costs",
+    "Microseconds of the compiled stack, by the number of its layers; the ratio is of a round.",
+    table(["", ...all.map((layers) => `${layers}`), `${most} of ${fewest}`], flat),
     "## What layers add to a request",
     "Microseconds over the contestant's own server without layers, measured in the same round: median (min–max of the rounds).",
     table(

@@ -3,18 +3,36 @@ import * as Path from "node:path"
 import { promisify } from "node:util"
 import type { Measured } from "./measure.js"
 import { keyOf, report } from "./report.js"
+import * as Served from "./served.js"
 import { type Contestant, contestants } from "./variants.js"
 
 export interface Plan {
   readonly counts: ReadonlyArray<number>
+  /** Of the compiled stack alone, beside those. */
+  readonly more: ReadonlyArray<number>
   readonly rounds: number
   /** Milliseconds of CPU time. */
   readonly warmUp: number
   readonly measuring: number
+  readonly served: Served.Plan
 }
 
-export const full: Plan = { counts: [0, 1, 5, 20], rounds: 6, warmUp: 500, measuring: 800 }
-export const quick: Plan = { counts: [0, 1, 20], rounds: 2, warmUp: 300, measuring: 200 }
+export const full: Plan = {
+  counts: [0, 1, 5, 20],
+  more: [2, 10],
+  rounds: 6,
+  warmUp: 500,
+  measuring: 800,
+  served: { counts: [1, 2, 5, 10, 20], rounds: 4, start: 15_000, measuring: 800 }
+}
+export const quick: Plan = {
+  counts: [0, 1, 20],
+  more: [],
+  rounds: 2,
+  warmUp: 300,
+  measuring: 200,
+  served: { counts: [1, 20], rounds: 1, start: 3000, measuring: 200 }
+}
 
 const execFile = promisify(ChildProcess.execFile)
 
@@ -23,7 +41,8 @@ export const run = async (folder: string, plan: Plan, log: (line: string) => voi
   const worker = Path.join(folder, "benchmarks", "layers", "measure.js")
   const variants = new Map<string, readonly [contestant: Contestant, layers: number]>()
   for (const contestant of contestants) {
-    for (const layers of plan.counts) {
+    const more = contestant === contestants[0] ? plan.more : []
+    for (const layers of [...plan.counts, ...more]) {
       const key = keyOf(contestant, layers)
       if (!variants.has(key)) variants.set(key, [contestant, layers])
     }
@@ -45,7 +64,7 @@ export const run = async (folder: string, plan: Plan, log: (line: string) => voi
       )
     }
   }
-  return report(results, plan.counts)
+  return [report(results, plan.counts, plan.more), await Served.served(folder, plan.served, log)].join("\n\n")
 }
 
 export const title = "Cost per layer"

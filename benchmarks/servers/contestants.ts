@@ -10,39 +10,56 @@ export interface Contestant {
 export const contestants = [
   {
     name: "raw",
-    is: "`node:http` and `node:zlib`, by hand, in one function; `ioredis`",
+    is: "`node:http`, `node:zlib` and `node:crypto`, by hand, in one function; `ioredis`",
     packages: ["ioredis"]
   },
   {
     name: "ours",
-    is: "this package, on platform's Node server; `ioredis`",
+    is: "this package, on its own Node server; `ioredis`",
+    packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]
+  },
+  {
+    name: "ours-platform",
+    is: "the same on platform's Node server",
     packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]
   },
   {
     name: "effect",
-    is: "the same application with `HttpMiddleware.make` and `Effect.gen` a concern, and platform's `cors`; `ioredis`",
+    is:
+      "the same application with `HttpMiddleware.make` and `Effect.gen` a concern, and platform's `cors`; gzip and cookies by hand; `ioredis`",
     packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]
   },
   {
     name: "fastify",
     is:
-      "hooks, response schemas, `@fastify/cors`, `@fastify/compress`; `fast-jwt`, with its cache; `@fastify/rate-limit`",
-    packages: ["fastify", "@fastify/cors", "@fastify/compress", "fast-jwt", "@fastify/rate-limit", "ioredis"]
+      "hooks, response schemas, `@fastify/cors`, `@fastify/compress`; `fast-jwt`, with its cache; `@fastify/rate-limit`; cookies signed by `@fastify/cookie`, and `@fastify/session` in Redis",
+    packages: [
+      "fastify",
+      "@fastify/cors",
+      "@fastify/compress",
+      "fast-jwt",
+      "@fastify/rate-limit",
+      "@fastify/cookie",
+      "@fastify/session",
+      "ioredis",
+      "redis"
+    ]
   },
   {
     name: "hono",
-    is: "its own `timing`, `request-id`, `cors`, `compress` and `jwt`; `rate-limiter-flexible`",
+    is:
+      "its own `timing`, `request-id`, `secure-headers`, `cors`, `compress`, `jwt` and signed cookies; `rate-limiter-flexible`",
     packages: ["hono", "@hono/node-server", "rate-limiter-flexible", "ioredis"]
   },
   {
     name: "koa",
-    is: "`@koa/router`, `@koa/cors`; `jsonwebtoken`; `rate-limiter-flexible`",
+    is: "`@koa/router`, `@koa/cors`, its own signed cookies; `jsonwebtoken`; `rate-limiter-flexible`; gzip by hand",
     packages: ["koa", "@koa/router", "@koa/cors", "jsonwebtoken", "rate-limiter-flexible", "ioredis"]
   },
   {
     name: "express",
     is:
-      "without ETag and `X-Powered-By`; `cors`, `compression`; `jsonwebtoken`; `express-rate-limit`, and `rate-limiter-flexible` in Redis",
+      "without ETag and `X-Powered-By`; `cors`, `compression`; `jsonwebtoken`; `express-rate-limit`, and `rate-limiter-flexible` in Redis; `cookie-session`, and `express-session` in Redis",
     packages: [
       "express",
       "cors",
@@ -50,7 +67,10 @@ export const contestants = [
       "jsonwebtoken",
       "express-rate-limit",
       "rate-limiter-flexible",
-      "ioredis"
+      "cookie-session",
+      "express-session",
+      "ioredis",
+      "redis"
     ]
   },
   {

@@ -15,15 +15,23 @@ export interface Job {
   /** Of the server. */
   readonly pid: number
   /** The first connection sends the first, and so on, from the start again where there are fewer. */
-  readonly requests: ReadonlyArray<string>
-  readonly status: number
+  readonly requests: ReadonlyArray<Sent>
   readonly connections: number
-  /** Requests. */
+  /** Requests, or as many as are answered in so many milliseconds. */
   readonly warmUp: number
-  /** Milliseconds: of the server's CPU time, and then of wall time at the rate. */
+  readonly patience: number
+  /** Milliseconds of the server's CPU time. */
   readonly measuring: number
+  /** Milliseconds at the rate. */
+  readonly pacing: number
   /** Requests a second. */
   readonly rate: number
+}
+
+/** What goes over the wire, and the status that comes of it. */
+export interface Sent {
+  readonly text: string
+  readonly status: number
 }
 
 /** Milliseconds. */
@@ -38,19 +46,26 @@ export interface Measured {
   readonly throughput: number
   /** Microseconds of the server's CPU time a request, all threads and the kernel's share included. */
   readonly cpu: number
+  /** Those of them that the kernel has used. */
+  readonly system: number
   /** How much of the time the server was on a CPU: well under 1, and it was the load that could not do more. */
   readonly busy: number
   readonly saturated: Latency
-  readonly paced: Latency
+  /** `undefined` where the rate was more than the server can do: then it would only say how long it was asked for it. */
+  readonly paced?: Latency
   /** Of an answer, with its header. */
   readonly bytes: number
   /** Megabytes of resident memory afterwards. */
   readonly memory: number
 }
 
-const { connections, measuring, pid, port, rate, requests, status, warmUp } = JSON.parse(process.argv[2]!) as Job
-const bytes = requests.map((request) => Buffer.from(request, "latin1"))
-const statusLine = `HTTP/1.1 ${status} `
+const { connections, measuring, pacing, patience, pid, port, rate, requests, warmUp } = JSON.parse(
+  process.argv[2]!
+) as Job
+const messages = requests.map(({ status, text }) => ({
+  bytes: Buffer.from(text, "latin1"),
+  statusLine: `HTTP/1.1 ${status} `
+}))
 
 const lastChunk = Buffer.from("\r\n0\r\n\r\n")
 
@@ -64,7 +79,7 @@ class Connection {
   readonly #socket: Net.Socket
 
   constructor(
-    readonly bytes: Buffer,
+    readonly message: typeof messages[number],
     opened: () => void,
     readonly answered: (connection: Connection) => void
   ) {
@@ -81,7 +96,7 @@ class Connection {
 
   send(since: number) {
     this.since = since
-    this.#socket.write(this.bytes)
+    this.#socket.write(this.message.bytes)
   }
 
   #read(length: number, buffer: Uint8Array): boolean {
@@ -92,7 +107,8 @@ class Connection {
       this.#head += Buffer.from(buffer.buffer, buffer.byteOffset, length).toString("latin1")
       const end = this.#head.indexOf("\r\n\r\n")
       if (end < 0) return true
-      if (!this.#head.startsWith(statusLine)) fail(`the answer is not ${status}: ${this.#head.slice(0, end)}`)
+      const { statusLine } = this.message
+      if (!this.#head.startsWith(statusLine)) fail(`the answer is not ${statusLine}: ${this.#head.slice(0, end)}`)
       if (/\r\ntransfer-encoding: *chunked/i.test(this.#head.slice(0, end))) {
         const rest = Buffer.from(this.#head.slice(end + 4), "latin1")
         this.#head = ""
@@ -132,7 +148,7 @@ let answered: (connection: Connection) => void = () => {}
 const pool: Array<Connection> = []
 for (let i = 0; i < connections; i++) {
   await new Promise<void>((resolve) =>
-    pool.push(new Connection(bytes[i % bytes.length]!, resolve, (connection) => answered(connection)))
+    pool.push(new Connection(messages[i % messages.length]!, resolve, (connection) => answered(connection)))
   )
 }
 
@@ -151,14 +167,16 @@ const saturate = (latencies: Array<number>, isOver: () => boolean): Promise<void
     for (const connection of pool) connection.send(now())
   })
 
-/** The same for requests that fall due at the rate, for so many milliseconds. */
-const pace = (millis: number, latencies: Array<number>): Promise<void> =>
+/** The same for requests that fall due at the rate, for so many milliseconds. `false` where they could not be sent in time. */
+const pace = (millis: number, latencies: Array<number>): Promise<boolean> =>
   new Promise((resolve) => {
     const began = now()
-    const requests = Math.ceil(millis * rate / 1000)
+    let requests = Math.ceil(millis * rate / 1000)
+    const end = began + millis * 1.25 + 100
     const dueAt = (i: number) => began + i * 1000 / rate
     const free = [...pool]
     let sent = 0
+    let inTime = true
     answered = (connection) => {
       latencies.push(now() - connection.since)
       free.push(connection)
@@ -166,8 +184,12 @@ const pace = (millis: number, latencies: Array<number>): Promise<void> =>
     // asks again and again: a timer would be late by up to a millisecond
     const tick = () => {
       while (sent < requests && free.length > 0 && dueAt(sent) <= now()) free.shift()!.send(dueAt(sent++))
+      if (sent < requests && now() > end) {
+        requests = sent
+        inTime = false
+      }
       if (sent < requests || free.length < connections) setImmediate(tick)
-      else resolve()
+      else resolve(inTime)
     }
     tick()
   })
@@ -176,11 +198,15 @@ const ofServer = (file: string): string => Fs.readFileSync(`/proc/${pid}/${file}
 const isKnown = Fs.existsSync(`/proc/${pid}/stat`)
 
 /** Milliseconds that the server has been on a CPU, in steps of ten; where that cannot be known, it is taken to be always. */
-const cpuTime = (): number => {
-  if (!isKnown) return now()
+const cpuTimes = (): { readonly user: number; readonly system: number } => {
+  if (!isKnown) return { user: now(), system: 0 }
   // the name of the command, which stands in brackets, may hold anything
   const fields = ofServer("stat").split(") ").at(-1)!.split(" ")
-  return (Number(fields[11]) + Number(fields[12])) * 10
+  return { user: Number(fields[11]) * 10, system: Number(fields[12]) * 10 }
+}
+const cpuTime = (): number => {
+  const { system, user } = cpuTimes()
+  return user + system
 }
 
 const memory = (): number => isKnown ? Number(/VmRSS:\s+(\d+) kB/.exec(ofServer("status"))?.[1]) / 1024 : NaN
@@ -191,10 +217,12 @@ const latency = (values: ReadonlyArray<number>): Latency => ({
 })
 
 const warm: Array<number> = []
-await saturate(warm, () => warm.length >= warmUp)
+const patient = now() + patience
+await saturate(warm, () => warm.length >= warmUp || now() > patient)
 
 const saturated: Array<number> = []
 received = 0
+const systemBefore = cpuTimes().system
 const cpuBefore = cpuTime()
 const began = now()
 // by wall time, it would be less on a machine with other work
@@ -204,17 +232,19 @@ await saturate(saturated, () => over)
 clearInterval(timer)
 const took = now() - began
 const cpu = cpuTime() - cpuBefore
+const system = cpuTimes().system - systemBefore
 const bytesEach = received / saturated.length
 
 const paced: Array<number> = []
-await pace(measuring, paced)
+const inTime = await pace(pacing, paced)
 const measured: Measured = {
   requests: saturated.length,
   throughput: saturated.length * 1000 / took,
   cpu: cpu * 1000 / saturated.length,
+  system: system * 1000 / saturated.length,
   busy: cpu / took,
   saturated: latency(saturated),
-  paced: latency(paced),
+  ...inTime && pacing > 0 && { paced: latency(paced) },
   bytes: bytesEach,
   memory: memory()
 }

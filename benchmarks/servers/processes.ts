@@ -5,7 +5,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import type { Readable } from "node:stream"
 import { promisify } from "node:util"
-import type { Job, Measured } from "./load.js"
+import type { Job, Measured, Sent } from "./load.js"
 
 export interface Plan {
   readonly rounds: number
@@ -15,8 +15,14 @@ export interface Plan {
   readonly warmUp: number
   /** Milliseconds: of the server's CPU time at saturation, of wall time at the fixed rate. */
   readonly measuring: number
-  /** Requests a second. */
+  /** Requests a second, where there is nobody whose throughput says it. */
   readonly rate: number
+}
+
+/** A rate that is a share of what a server does, measured before the rounds. */
+export interface Pace<Name extends string> {
+  readonly of: Name
+  readonly share: number
 }
 
 export interface Server<Name extends string = string> {
@@ -100,14 +106,28 @@ export interface Asked<Name extends string, Variant extends string> {
 /** By the names of case and server; one a round, in the order of the rounds. */
 export type Results<Name extends string = string> = ReadonlyMap<string, ReadonlyMap<Name, ReadonlyArray<Measured>>>
 
+/** Requests a second, by the name of the case. */
+export type Rates = ReadonlyMap<string, number>
+
 interface Measuring<Name extends string, Variant extends string, Case> {
   readonly folder: string
   readonly plan: Plan
+  readonly pace?: Pace<Name>
   readonly asked: ReadonlyArray<Case>
   readonly open: (name: Name, variant: Variant) => Promise<Server<Name>>
-  /** What the connections send, one of these each in turn, and the status that comes of it. */
-  readonly job: (server: Server<Name>, asked: Case) => Promise<Pick<Job, "requests" | "status">>
+  /** What the connections send, one of these each in turn. */
+  readonly job: (server: Server<Name>, asked: Case) => Promise<ReadonlyArray<Sent>>
   readonly log: (line: string) => void
+}
+
+/** Milliseconds for a request of the warm-up: what takes longer than that is sent less. */
+const patience = 0.3
+
+/** One load, on its core. */
+export const load = async (folder: string, job: Job): Promise<Measured> => {
+  const script = Path.join(folder, "benchmarks", "servers", "load.js")
+  const { stdout } = await execFile(...on("load", process.execPath, [script, JSON.stringify(job)]))
+  return JSON.parse(stdout) as Measured
 }
 
 /** A process for each server in each round, with one load at a time. */
@@ -115,33 +135,47 @@ export const measure = async <
   Name extends string,
   Variant extends string,
   Case extends Asked<Name, Variant>
->({ asked, folder, job, log, open, plan }: Measuring<Name, Variant, Case>): Promise<Results<Name>> => {
+>(
+  { asked, folder, job, log, open, pace, plan }: Measuring<Name, Variant, Case>
+): Promise<{ readonly results: Results<Name>; readonly rates: Rates }> => {
   const results = new Map(
     asked.map(({ name, servers }) => [name, new Map(servers.map((server) => [server, new Array<Measured>()]))])
   )
-  const script = Path.join(folder, "benchmarks", "servers", "load.js")
-  const load = async (server: Server<Name>, one: Case, warmUp: number): Promise<Measured> => {
-    const { measuring } = plan
-    const { pid, port } = server
+  const rates = new Map(asked.map(({ name, weight = 1 }) => [name, plan.rate / weight]))
+  const put = async (server: Server<Name>, one: Case, warmUp: number, pacing: number): Promise<Measured> => {
     const { weight = 1 } = one
-    const all: Job = {
-      ...await job(server, one),
-      port,
-      pid,
+    // a few of what takes long say nothing
+    const longer = weight > 100 ? 3 : 1
+    const measured = load(folder, {
+      requests: await job(server, one),
+      port: server.port,
+      pid: server.pid,
       connections: Math.max(4, Math.round(plan.connections / weight)),
       warmUp: Math.ceil(warmUp / weight),
-      // a few of what takes long say nothing
-      measuring: weight > 100 ? measuring * 3 : measuring,
-      rate: plan.rate / weight
-    }
-    const { stdout } = await execFile(...on("load", process.execPath, [script, JSON.stringify(all)]))
-      .catch(({ stderr }: { readonly stderr: string }) => {
-        throw new Error(`${server.name}, ${one.name}: ${stderr}`)
-      })
-    return JSON.parse(stdout) as Measured
+      patience: warmUp * patience,
+      measuring: plan.measuring * longer,
+      pacing: pacing * longer,
+      rate: rates.get(one.name)!
+    })
+    return measured.catch(({ stderr }: { readonly stderr: string }) => {
+      throw new Error(`${server.name}, ${one.name}: ${stderr}`)
+    })
   }
 
   const variants = [...new Set(asked.map(({ variant }) => variant))]
+  for (const variant of pace === undefined ? [] : variants) {
+    const cases = asked.filter((one) => one.variant === variant && one.servers.includes(pace!.of))
+    if (cases.length === 0) continue
+    await withServers([pace!.of], (name) => open(name, variant), async ([server]) => {
+      for (const one of cases) {
+        const { throughput } = await put(server!, one, one === cases[0] ? plan.start : plan.warmUp, 0)
+        const rate = Number((throughput * pace!.share).toPrecision(2))
+        rates.set(one.name, rate)
+        log(`${one.name}: ${rate} requests/s are ${pace!.share} of what ${pace!.of} does`)
+      }
+    })
+  }
+
   for (let round = 0; round < plan.rounds; round++) {
     for (const variant of variants) {
       const cases = asked.filter((one) => one.variant === variant)
@@ -151,21 +185,21 @@ export const measure = async <
         for (const one of cases) {
           const servers = opened.filter(({ name }) => one.servers.includes(name))
           for (const server of rotated(servers, round + asked.indexOf(one))) {
-            const measured = await load(server, one, warm.has(server) ? plan.warmUp : plan.start)
+            const measured = await put(server, one, warm.has(server) ? plan.warmUp : plan.start, plan.measuring)
             warm.add(server)
             results.get(one.name)!.get(server.name)!.push(measured)
             const { cpu, paced, throughput } = measured
             log(
               `round ${round + 1}/${plan.rounds}  ${one.name}, ${server.name}: ${throughput.toFixed(0)} requests/s, ${
                 cpu.toFixed(0)
-              } µs CPU, p99 ${paced.p99.toFixed(1)} ms at ${plan.rate / (one.weight ?? 1)}/s`
+              } µs CPU, p99 ${paced?.p99.toFixed(1) ?? "–"} ms at ${rates.get(one.name)!}/s`
             )
           }
         }
       })
     }
   }
-  return results
+  return { results, rates }
 }
 
 export interface Selection {

@@ -1,7 +1,8 @@
 /** What the rounds say: tables in Markdown, and a chart. */
 import { median, type Spread, spread } from "../statistics.js"
 import type { Latency, Measured } from "./load.js"
-import type { Results } from "./processes.js"
+import type { Rates, Results } from "./processes.js"
+import type { Commands } from "./redis.js"
 
 interface Case {
   readonly name: string
@@ -28,7 +29,31 @@ const range = ({ max, median, min }: Spread) => `${decimals(median)} (${decimals
 export const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
   [head, head.map((_, i) => (i === 0 ? "---" : "--:")), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
 
-export const tables = (asked: ReadonlyArray<Case>, results: Results, rate: number): string => {
+/** What one request of a case sends to Redis. */
+export interface Count extends Commands {
+  readonly one: string
+  readonly name: string
+}
+
+export const countTable = (counts: ReadonlyArray<Count>): ReadonlyArray<string> => {
+  if (counts.length === 0) return []
+  return [
+    "## What reaches Redis",
+    "For one request: how often Redis has read something, and the commands that it has run (`INFO commandstats`), those that a\n" +
+    "script calls included. Over many requests, one after the other.",
+    table(
+      ["", "server", "round trips", "commands"],
+      counts.map(({ calls, name, one, roundTrips }) => [
+        one,
+        name,
+        `${roundTrips}`,
+        Object.entries(calls).map(([name, count]) => count === 1 ? name : `${count} ${name}`).join(", ") || "none"
+      ])
+    )
+  ]
+}
+
+export const tables = (asked: ReadonlyArray<Case>, results: Results, rates: Rates): string => {
   const names = [...new Set(asked.flatMap(({ name }) => [...results.get(name)!.keys()]))]
   const middle = (name: string, server: string) => decimals(median(results.get(name)!.get(server)?.map(cpu) ?? [NaN]))
   return [
@@ -41,7 +66,7 @@ export const tables = (asked: ReadonlyArray<Case>, results: Results, rate: numbe
     ...asked.flatMap((one) => [
       `## ${one.name}`,
       `\`${one.method} ${one.path}\`, ${one.expected.status}: ${one.is}.`,
-      caseTable(results.get(one.name)!, rate / (one.weight ?? 1))
+      caseTable(results.get(one.name)!, rates.get(one.name)!)
     ])
   ].join("\n\n")
 }
@@ -49,27 +74,101 @@ export const tables = (asked: ReadonlyArray<Case>, results: Results, rate: numbe
 /** Below this, it was not the server that could do no more. */
 const saturated = 0.95
 
-const caseTable = (servers: ReadonlyMap<string, ReadonlyArray<Measured>>, rate: number): string => {
-  const ofRaw = (rounds: ReadonlyArray<Measured>, figure: Figure) => {
-    const raw = servers.get("raw")
-    return raw === undefined ? "–" : median(rounds.map((one, i) => figure(one) / figure(raw[i]!))).toFixed(2)
+type Rounds = ReadonlyMap<string, ReadonlyArray<Measured>>
+
+/** Of the ratios within a round. */
+const ratio = (servers: Rounds, rounds: ReadonlyArray<Measured>, of: string, figure: Figure): string => {
+  const others = servers.get(of)
+  return others === undefined ? "–" : median(rounds.map((one, i) => figure(one) / figure(others[i]!))).toFixed(2)
+}
+
+const caseTable = (servers: Rounds, rate: number): string => {
+  // a suite without them has no such columns
+  const compared = ["raw", "fastify"].filter((name) => servers.has(name))
+  const ratios = (rounds: ReadonlyArray<Measured>, figure: Figure) =>
+    compared.map((name) => ratio(servers, rounds, name, figure))
+  const latency = (rounds: ReadonlyArray<Measured>, of: (measured: Measured) => Latency | undefined) => {
+    const known = rounds.flatMap((one) => of(one) ?? [])
+    // most rounds have to say something
+    if (known.length * 2 <= rounds.length) return "too many"
+    return (["p50", "p99"] as const).map((p) => decimals(median(known.map((one) => one[p])))).join(" / ")
   }
-  const latency = (rounds: ReadonlyArray<Measured>, of: (measured: Measured) => Latency) =>
-    (["p50", "p99"] as const).map((p) => decimals(median(rounds.map((one) => of(one)[p])))).join(" / ")
+  const ofThem = compared.map((name) => `of ${name}`)
   return table(
-    ["", "CPU µs", "of raw", "requests/s", "of raw", "p50 / p99 ms", `p50 / p99 ms at ${rate}/s`, "bytes", "MB"],
+    [
+      "",
+      "CPU µs",
+      ...ofThem,
+      "user + system",
+      "requests/s",
+      ...ofThem,
+      "p50 / p99 ms",
+      `p50 / p99 ms at ${rate}/s`,
+      "bytes",
+      "MB"
+    ],
     sorted(servers, cpu).map(({ name, rounds, spread: cpus }) => [
       name,
       range(cpus),
-      ofRaw(rounds, cpu),
+      ...ratios(rounds, cpu),
+      [median(rounds.map(({ cpu, system }) => cpu - system)), median(rounds.map(({ system }) => system))]
+        .map(decimals).join(" + "),
       (median(rounds.map(({ busy }) => busy)) < saturated ? "≥ " : "") + range(spread(rounds.map(throughput))),
-      ofRaw(rounds, throughput),
+      ...ratios(rounds, throughput),
       latency(rounds, ({ saturated }) => saturated),
       latency(rounds, ({ paced }) => paced),
       decimals(median(rounds.map(({ bytes }) => bytes))),
       decimals(median(rounds.map(({ memory }) => memory)))
     ])
   )
+}
+
+/** A server beside the bare one and beside Fastify, case by case. */
+export const summary = (
+  name: string,
+  asked: ReadonlyArray<Case>,
+  results: Results,
+  rates: Rates
+): ReadonlyArray<string> => {
+  const rows = asked.flatMap((one) => {
+    const servers: Rounds = results.get(one.name)!
+    const rounds = servers.get(name)
+    if (rounds === undefined) return []
+    const p99 = (rounds: ReadonlyArray<Measured> | undefined) =>
+      decimals(median(rounds?.flatMap(({ paced }) => paced?.p99 ?? []) ?? [NaN]))
+    return [[
+      one.name,
+      decimals(median(rounds.map(throughput))),
+      ratio(servers, rounds, "raw", throughput),
+      ratio(servers, rounds, "fastify", throughput),
+      decimals(median(rounds.map(cpu))),
+      ratio(servers, rounds, "raw", cpu),
+      ratio(servers, rounds, "fastify", cpu),
+      `${rates.get(one.name)!}`,
+      p99(rounds),
+      p99(servers.get("fastify"))
+    ]]
+  })
+  if (rows.length === 0) return []
+  return [
+    `## ${name}, beside raw and Fastify`,
+    "Medians of the rounds, and of the ratios within a round. More requests are better, less CPU time is.",
+    table(
+      [
+        "",
+        "requests/s",
+        "of raw",
+        "of fastify",
+        "CPU µs",
+        "of raw",
+        "of fastify",
+        "at/s",
+        "p99 ms",
+        "fastify's p99 ms"
+      ],
+      rows
+    )
+  ]
 }
 
 const style = `
@@ -105,7 +204,9 @@ export const chart = (asked: ReadonlyArray<Case>, results: Results): string => {
         const y = 10 + i * row
         return [
           `<text x="${label - 8}" y="${y + 13}" text-anchor="end">${name}</text>`,
-          `<rect${name === "ours" ? ` class="ours"` : ""} x="${label}" y="${y}" width="${scale(median)}" height="16"/>`,
+          `<rect${name.startsWith("ours") ? ` class="ours"` : ""} x="${label}" y="${y}" width="${
+            scale(median)
+          }" height="16"/>`,
           `<line x1="${label + scale(min)}" x2="${label + scale(max)}" y1="${y + 8}" y2="${y + 8}"/>`,
           `<text class="figure" x="${label + scale(max) + 6}" y="${y + 13}">${decimals(median)}</text>`
         ].join("")

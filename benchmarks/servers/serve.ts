@@ -10,6 +10,7 @@ import type { Variant } from "./work.js"
 const apps: Record<Exclude<Name, "starlette">, () => Promise<App>> = {
   raw: () => import("./apps/raw.js"),
   ours: () => import("./apps/ours.js"),
+  "ours-platform": () => import("./apps/oursPlatform.js"),
   effect: () => import("./apps/effect.js"),
   fastify: () => import("./apps/fastify.js"),
   hono: () => import("./apps/hono.js"),

@@ -4,9 +4,10 @@
  * Outermost first: who the client is (no proxy is trusted), the time it took, a request id, trusted hosts, CORS,
  * failures and unknown routes as problem details, and a router of a few routes. The variant `auth` has a bearer token
  * between CORS and the rest, those that limit have a fixed window for each address there, `compressed` has gzip, and
- * `cached` a cache.
+ * `cached` a cache. The whole stack has all of it but the cache, security headers and a session; see `Whole`.
  */
 import { createHmac } from "node:crypto"
+import * as Sessions from "../sessions/work.js"
 
 export const hosts: readonly [string, ...ReadonlyArray<string>] = ["api.example.com", "www.example.com", "localhost"]
 export const origins = ["https://app.example.com", "https://admin.example.com"]
@@ -110,8 +111,38 @@ export const unauthenticated: { readonly [of in "absent" | "invalid"]: Refusal }
   }
 }
 
+/** On every response of the whole stack. */
+export const securityHeaders = {
+  "content-security-policy":
+    "default-src 'self'; script-src 'self'; script-src-attr 'none'; style-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
+  "content-security-policy-report-only": "default-src 'self'; report-to csp",
+  "cross-origin-embedder-policy": "require-corp",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "origin-agent-cluster": "?1",
+  "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+  "referrer-policy": "same-origin",
+  "reporting-endpoints": "csp=\"https://reports.example.com/csp\"",
+  "strict-transport-security": "max-age=31536000",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "SAMEORIGIN"
+}
+
+/** Who is asking: the subject of the token, and how often the session has seen them. */
+export const me = (subject: string, visits: number) => ({ ...user(Number(subject)), visits })
+/** The same with 20 kB beside it. */
+export const team = (visits: number) => ({ visits, users })
+
 /** How many requests of an address each of these admits in a window: more than ever come, or few enough to be used up. */
-export const limits = { limited: 1e9, refused: 5, "redis-limited": 1e9, "redis-refused": 5 }
+export const limits = {
+  limited: 1e9,
+  refused: 5,
+  "redis-limited": 1e9,
+  "redis-refused": 5,
+  whole: 1e9,
+  "whole-refused": 5,
+  "whole-redis": 1e9
+}
 
 /** A fixed window, from the first request on, in milliseconds: a day, so that none ends while it is measured. */
 export const window = 86_400_000
@@ -120,13 +151,26 @@ export const window = 86_400_000
 export type Limited = keyof typeof limits
 
 /**
+ * The whole stack, behind a proxy that ends TLS and is trusted. Outermost first: who the client is, the time it took, a
+ * request id, security headers, trusted hosts, CORS, gzip for what is a kilobyte or more, failures and unknown routes as
+ * problem details, a limit for each address and the fields that say where it stands, a session in a signed cookie or in
+ * Redis, a bearer token, and a router:
+ *
+ * - `GET /me` says who is asking, by the token, and how often they have come, by the session
+ * - `GET /me/team` says the latter, and 20 kB beside it
+ * - `POST /me/visits` counts one more in the session, and says who is asking
+ */
+export type Whole = "whole" | "whole-refused" | "whole-redis"
+
+/**
  * Without any middleware; with all of it; with a line of JSON a request on standard output beside; with a token for each
- * request; with a limit; with gzip for what is a kilobyte or more; and with a cache of what has no time of its own.
+ * request; with a limit; with gzip for what is a kilobyte or more; with a cache of what has no time of its own; and whole.
  */
 export type Variant = "bare" | "full" | "logged" | "auth" | "compressed" | "cached" | Limited
 
 export const isLimited = (variant: Variant): variant is Limited => Object.hasOwn(limits, variant)
-export const needsRedis = (variant: Variant): boolean => variant.startsWith("redis")
+export const isWhole = (variant: Variant): variant is Whole => variant.startsWith("whole")
+export const needsRedis = (variant: Variant): boolean => /\bredis\b/.test(variant)
 
 export interface Case {
   readonly name: string
@@ -136,6 +180,8 @@ export interface Case {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly expected: Reply
+  /** Whether it is asked with a session that the server has begun. */
+  readonly hasSession?: boolean
   /** So many times fewer are asked for: of what takes long. */
   readonly weight?: number
 }
@@ -166,7 +212,13 @@ const json = (value: unknown) => content({ "content-type": "application/json" },
 const problem = (body: string) => content(problemHeaders, body)
 
 /** In place of what is never the same, once it is seen to be such. */
-export const wanted = { id: "<uuid>", time: "total;dur=<time>", wait: "<seconds>" }
+export const wanted = {
+  id: "<uuid>",
+  time: "total;dur=<time>",
+  wait: "<seconds>",
+  count: "<count>",
+  cookie: "<cookie>"
+}
 
 const answered = { "x-request-id": wanted.id, "server-timing": wanted.time }
 const allowed = {
@@ -235,6 +287,53 @@ const compressed = (
   weight
 })
 
+const standing = (variant: Whole) => ({
+  "x-ratelimit-limit": `${limits[variant]}`,
+  "x-ratelimit-remaining": wanted.count,
+  "x-ratelimit-reset": wanted.count
+})
+
+const whole = (
+  name: string,
+  is: string,
+  { headers, ...changes }: Changes,
+  status: number,
+  reply: Pick<Reply, "body" | "headers">,
+  variant: Whole = "whole"
+): Case => {
+  const one = full(name, is, { path: "/me", ...changes }, status, reply)
+  return {
+    ...one,
+    headers: { ...one.headers, ...proxied, "accept-encoding": "gzip", authorization: `Bearer ${token()}`, ...headers },
+    expected: { ...one.expected, headers: { ...one.expected.headers, ...securityHeaders } },
+    variant,
+    hasSession: true
+  }
+}
+
+const { "x-forwarded-for": client, "x-forwarded-proto": scheme } = Sessions.headersWith(undefined)
+const proxied = { "x-forwarded-for": client!, "x-forwarded-proto": scheme! }
+
+const gzipped = ({ body, headers }: Pick<Reply, "body" | "headers">) => {
+  const { "content-length": _, vary, ...others } = headers as Record<string, string>
+  return { body, headers: { ...others, "content-encoding": "gzip", vary: `Accept-Encoding,${vary}` } }
+}
+const setting = ({ body, headers }: Pick<Reply, "body" | "headers">) => ({
+  body,
+  headers: { ...headers, "set-cookie": wanted.cookie }
+})
+
+/** A reply that the limit has let through, and what token and session add to one for their owner. */
+const counted = (reply: Pick<Reply, "body" | "headers">, variant: Whole = "whole") =>
+  crossOrigin({ ...reply, headers: { ...standing(variant), ...reply.headers } })
+const own = (value: unknown, variant: Whole = "whole") => {
+  const { body, headers } = json(value)
+  return counted(
+    { body, headers: { ...headers, "cache-control": "private", vary: "Authorization,Cookie,Origin" } },
+    variant
+  )
+}
+
 const everything = full("full", "every middleware, 60 bytes of JSON", {}, 200, crossOrigin(one))
 
 const refused = full(
@@ -244,6 +343,26 @@ const refused = full(
   429,
   crossOrigin(content({ ...problemHeaders, "retry-after": wanted.wait }, problems.tooMany))
 )
+
+const preflight = {
+  method: "OPTIONS",
+  headers: { "access-control-request-method": "DELETE", "access-control-request-headers": "authorization" }
+}
+const preflighted = {
+  headers: {
+    ...allowed,
+    "access-control-allow-methods": [...methods].sort().join(),
+    "access-control-allow-headers": [...requestHeaders].sort().join(),
+    "access-control-max-age": `${maxAge}`
+  },
+  body: ""
+}
+
+const withoutCredentials = ({ headers: { authorization: _, ...headers }, ...one }: Case): Case => ({
+  ...one,
+  headers,
+  hasSession: false
+})
 
 export const cases: ReadonlyArray<Case> = [
   {
@@ -266,20 +385,9 @@ export const cases: ReadonlyArray<Case> = [
   full(
     "preflight",
     "the question a browser asks before a request",
-    {
-      method: "OPTIONS",
-      headers: { "access-control-request-method": "DELETE", "access-control-request-headers": "authorization" }
-    },
+    preflight,
     204,
-    {
-      headers: {
-        ...allowed,
-        "access-control-allow-methods": [...methods].sort().join(),
-        "access-control-allow-headers": [...requestHeaders].sort().join(),
-        "access-control-max-age": `${maxAge}`
-      },
-      body: ""
-    }
+    preflighted
   ),
   full(
     "host",
@@ -321,8 +429,73 @@ export const cases: ReadonlyArray<Case> = [
     "/export",
     content({ "content-type": exported.type }, `${exported.piece}`.repeat(exported.pieces)),
     400
+  ),
+  whole("whole", "the whole stack, 80 bytes of JSON", {}, 200, own(me("42", 1))),
+  whole("whole-20k", "the whole stack, 20 kB of JSON with gzip", { path: "/me/team" }, 200, gzipped(own(team(1)))),
+  withoutCredentials(
+    whole("whole-preflight", "the question a browser asks before a request", preflight, 204, preflighted)
+  ),
+  whole(
+    "whole-401",
+    "a token that somebody else has signed",
+    { headers: { authorization: `Bearer ${badTokens.signature}` } },
+    401,
+    counted(content(unauthenticated.invalid.headers, unauthenticated.invalid.body))
+  ),
+  {
+    ...whole(
+      "whole-429",
+      "a limit in memory that is used up",
+      {},
+      429,
+      crossOrigin(content(
+        { ...problemHeaders, "retry-after": wanted.wait, ...standing("whole-refused") },
+        problems.tooMany
+      )),
+      "whole-refused"
+    ),
+    // one is not looked at
+    hasSession: false
+  },
+  whole(
+    "session-write",
+    "the whole stack, and a session in a signed cookie is changed",
+    { method: "POST", path: "/me/visits", headers: { "content-length": "0" } },
+    200,
+    setting(own(me("42", 2)))
+  ),
+  whole(
+    "whole-redis",
+    "the whole stack, with limit and session in Redis",
+    {},
+    200,
+    own(me("42", 1), "whole-redis"),
+    "whole-redis"
   )
 ]
+
+/** Names that stand for several cases. */
+export const groups: { readonly [name: string]: ReadonlyArray<string> } = {
+  acceptance: [
+    "bare",
+    "whole",
+    "whole-20k",
+    "whole-preflight",
+    "whole-401",
+    "whole-429",
+    "session-write",
+    "whole-redis"
+  ]
+}
+
+/** Begins a session, or counts one more in the one that it has. */
+export const visiting: Case = cases.find(({ name }) => name === "session-write")!
+
+/** With the cookie of a session, and those that others have set. */
+export const withCookie = <A extends Pick<Case, "headers">>(asked: A, cookie: string | undefined): A => ({
+  ...asked,
+  headers: { ...asked.headers, cookie: Sessions.headersWith(cookie)["cookie"]! }
+})
 
 /** The request as it goes over the wire. */
 export const bytesOf = ({ headers, method, path }: Pick<Case, "headers" | "method" | "path">): string =>

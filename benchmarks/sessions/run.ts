@@ -13,11 +13,11 @@ import {
   withServers
 } from "../servers/processes.js"
 import * as Redis from "../servers/redis.js"
-import { chart, table, tables } from "../servers/report.js"
+import { chart, type Count, countTable, tables } from "../servers/report.js"
 import { bytesOf } from "../servers/work.js"
 import { check, login, send } from "./check.js"
 import { contestants, type Name } from "./contestants.js"
-import { type Case, cases, headersWith, type Variant } from "./work.js"
+import { cases, headersWith, type Variant } from "./work.js"
 
 export const full: Plan = { rounds: 3, connections: 64, start: 4000, warmUp: 2000, measuring: 700, rate: 500 }
 export const quick: Plan = { rounds: 1, connections: 64, start: 1000, warmUp: 500, measuring: 200, rate: 200 }
@@ -66,26 +66,25 @@ export const run = async (
       sessions.set(server, begun)
       return begun
     }
-    const results = await measure({
+    const { rates, results } = await measure({
       folder,
       plan,
       asked,
       open: start,
-      job: async (server, { expected, method, path }) => ({
-        status: expected.status,
-        requests: (await sessionsOf(server)).map((cookie) =>
-          bytesOf({
+      job: async (server, { expected: { status }, method, path }) =>
+        (await sessionsOf(server)).map((cookie) => ({
+          status,
+          text: bytesOf({
             method,
             path,
             headers: { ...headersWith(cookie), ...method === "POST" && { "content-length": "0" } }
           })
-        )
-      }),
+        })),
       log
     })
     return {
       about: about(servers),
-      results: [...countTable(counts), tables(asked, results, plan.rate)].join("\n\n"),
+      results: [...countTable(counts), tables(asked, results, rates)].join("\n\n"),
       chart: chart(asked, results)
     }
   } finally {
@@ -95,29 +94,6 @@ export const run = async (
 
 const having = (servers: ReadonlyArray<typeof contestants[number]>, variant: Variant) =>
   servers.filter(({ variants }: { readonly variants: ReadonlyArray<Variant> }) => variants.includes(variant))
-
-interface Count extends Redis.Commands {
-  readonly one: Case["name"]
-  readonly name: Name
-}
-
-const countTable = (counts: ReadonlyArray<Count>): ReadonlyArray<string> => {
-  if (counts.length === 0) return []
-  return [
-    "## What reaches Redis",
-    "For one request: how often Redis has read something, and the commands that it has run (`INFO commandstats`), those that a\n" +
-    "script calls included. Over 100 requests, one after the other.",
-    table(
-      ["", "server", "round trips", "commands"],
-      counts.map(({ calls, name, one, roundTrips }) => [
-        one,
-        name,
-        `${roundTrips}`,
-        Object.entries(calls).map(([name, count]) => count === 1 ? name : `${count} ${name}`).join(", ") || "none"
-      ])
-    )
-  ]
-}
 
 export const title = "Sessions on each server"
 

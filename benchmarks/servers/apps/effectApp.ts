@@ -1,4 +1,4 @@
-/** The application without its middleware, and the server: the same for `ours` and `effect`. */
+/** The application without its middleware, and the servers that it runs on. */
 import { type HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Data, Effect, Layer, Logger, ManagedRuntime, Stream } from "effect"
@@ -26,16 +26,27 @@ export const router = HttpRouter.empty.pipe(
   )
 )
 
-/** Serves an app on a free port. */
+/** Where all listen: on a free port. */
+export const local = { host: "127.0.0.1", port: 0 }
+
+export type Server = Layer.Layer<HttpServer.HttpServer, unknown>
+
+/** Platform's. */
+export const platform: Server = NodeHttpServer.layer(createServer, local)
+
+/** This package's. */
+export const own: Server = platform
+
+/** Serves an app. */
 export const listen = <E>(app: HttpApp.Default<E>): Promise<number> => layerOn(HttpServer.serve(app))
 
 /** The same for one that is a layer by now. */
-export const layerOn = <E>(serving: Layer.Layer<never, E, HttpServer.HttpServer>): Promise<number> => {
-  const server = serving.pipe(
-    Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })),
-    Layer.provide(Logger.json)
-  )
-  return ManagedRuntime.make(server).runPromise(
+export const layerOn = <E>(
+  serving: Layer.Layer<never, E, HttpServer.HttpServer>,
+  server = platform
+): Promise<number> => {
+  const served = serving.pipe(Layer.provideMerge(server), Layer.provide(Logger.json))
+  return ManagedRuntime.make(served).runPromise(
     HttpServer.addressWith((address) => Effect.succeed(address._tag === "TcpAddress" ? address.port : 0))
   )
 }

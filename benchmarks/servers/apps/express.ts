@@ -5,6 +5,10 @@ import { type AugmentedRequest, rateLimit } from "express-rate-limit"
 import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
 import { Readable } from "node:stream"
+import { signed } from "../../sessions/apps/cookieSession.js"
+import { sessionOf } from "../../sessions/apps/express.js"
+import { stored } from "../../sessions/apps/expressSession.js"
+import { counted, nobody, visitor } from "../../sessions/work.js"
 import {
   exported,
   exposedHeaders,
@@ -12,10 +16,12 @@ import {
   findUser,
   hosts,
   isLimited,
+  isWhole,
   type Limited,
   limits,
   many,
   maxAge,
+  me,
   methods,
   needsRedis,
   origins,
@@ -25,13 +31,17 @@ import {
   type Refusal,
   report,
   requestHeaders,
+  securityHeaders,
+  team,
   unauthenticated,
   users,
   type Variant,
+  type Whole,
   window
 } from "../work.js"
 import { tokenOf } from "./bearer.js"
-import { limiter } from "./flexible.js"
+import type { Claims } from "./bearer.js"
+import { consumer, limiter, standingOf } from "./flexible.js"
 import { verify } from "./jsonwebtoken.js"
 import { listen } from "./listen.js"
 import { whenSent } from "./log.js"
@@ -91,12 +101,12 @@ const refuse = (response: Response, wait: string) => {
   problem(response, 429, problems.tooMany)
 }
 
-const limitInMemory = (variant: Limited): RequestHandler =>
+const limitInMemory = (variant: Limited, says = false): RequestHandler =>
   rateLimit({
     windowMs: window,
     limit: limits[variant],
     standardHeaders: false,
-    legacyHeaders: false,
+    legacyHeaders: says,
     handler: (request, response) => {
       const { resetTime } = (request as AugmentedRequest)["rateLimit"]!
       refuse(response, seconds(resetTime!.getTime() - Date.now()))
@@ -111,6 +121,46 @@ const limitInRedis = (variant: Limited): RequestHandler => {
     else refuse(response, seconds)
   }
 }
+
+/** The same, which says where the client stands. */
+const limitOf = (variant: Whole): RequestHandler => {
+  if (!needsRedis(variant)) return limitInMemory(variant, true)
+  const consume = consumer(variant)
+  return async (request, response, next) => {
+    const { refused, result } = await consume(request.ip ?? "")
+    response.set(standingOf(variant, result))
+    if (refused) refuse(response, seconds(result.msBeforeNext))
+    else next()
+  }
+}
+
+const secured: RequestHandler = (_request, response, next) => {
+  response.set(securityHeaders)
+  next()
+}
+
+const visiting: RequestHandler = (request, response) => {
+  const session = sessionOf(request)
+  if (request.method === "POST") session.visitor = counted(session.visitor ?? visitor)
+  response.vary("Cookie")
+  response.json(me((response.locals.user as Claims).sub, (session.visitor ?? nobody).visits))
+}
+
+const whole = async (app: Express, variant: Whole) => {
+  app.set("trust proxy", 1)
+  app.use(timing, requestId, secured, trustedHost, crossOrigin(), compression(), limitOf(variant))
+  app.use(needsRedis(variant) ? await stored() : signed(), authentication)
+  app.get("/me", visiting)
+  app.post("/me/visits", visiting)
+  app.get("/me/team", (request, response) => {
+    response.vary("Cookie")
+    response.json(team((sessionOf(request).visitor ?? nobody).visits))
+  })
+  app.use(notFound, failed)
+}
+
+const crossOrigin = () =>
+  cors({ origin: origins, credentials: true, exposedHeaders, methods, allowedHeaders: requestHeaders, maxAge })
 
 const notFound: RequestHandler = (_request, response) => problem(response, 404, problems.notFound)
 
@@ -144,17 +194,19 @@ const routes = (app: Express) => {
   })
 }
 
-export const start = (variant: Variant): Promise<number> => {
+export const start = async (variant: Variant): Promise<number> => {
   const app = express()
   app.disable("etag")
   app.disable("x-powered-by")
+  if (isWhole(variant)) {
+    await whole(app, variant)
+    return listen(createServer(app))
+  }
   if (variant !== "bare") {
     app.use(timing, requestId)
     if (variant === "logged") app.use(accessLog)
     app.use(trustedHost)
-    app.use(
-      cors({ origin: origins, credentials: true, exposedHeaders, methods, allowedHeaders: requestHeaders, maxAge })
-    )
+    app.use(crossOrigin())
     if (variant === "auth") app.use(authentication)
     if (variant === "compressed") app.use(compression())
     if (isLimited(variant)) app.use(needsRedis(variant) ? limitInRedis(variant) : limitInMemory(variant))

@@ -11,6 +11,7 @@ import {
   findUser,
   hosts,
   isLimited,
+  isWhole,
   limits,
   many,
   maxAge,
@@ -26,9 +27,10 @@ import {
   users,
   type Variant
 } from "../work.js"
-import { type Claims, tokenOf, verify } from "./bearer.js"
+import { authenticate, tokenOf } from "./bearer.js"
 import { listen } from "./listen.js"
 import { whenSent } from "./log.js"
+import { start as startWhole } from "./rawWhole.js"
 import { type Count, inMemory, inRedis, seconds } from "./window.js"
 
 const trusted = new Set(hosts)
@@ -47,19 +49,6 @@ const preflight = [
 
 const absent = Object.entries(unauthenticated.absent.headers).flat()
 const invalid = Object.entries(unauthenticated.invalid.headers).flat()
-
-const recent = new Map<string, Claims>()
-
-const authenticate = (token: string | undefined): Claims | undefined => {
-  if (token === undefined) return undefined
-  const known = recent.get(token)
-  if (known !== undefined && known.exp * 1000 > Date.now()) return known
-  const claims = verify(token)
-  if (claims === undefined) return undefined
-  if (recent.size >= 1000) recent.clear()
-  recent.set(token, claims)
-  return claims
-}
 
 class UserLocked extends Error {}
 
@@ -201,6 +190,7 @@ const variants = {
 }
 
 export const start = (variant: Variant): Promise<number> => {
+  if (isWhole(variant)) return startWhole(variant)
   if (!isLimited(variant)) return listen(createServer(variants[variant]))
   const limited = { counts: needsRedis(variant) ? inRedis() : inMemory(), limit: limits[variant] }
   return listen(createServer((request, response) => full(request, response, limited)))

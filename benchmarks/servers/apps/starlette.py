@@ -2,7 +2,11 @@
 
     python3 starlette.py <variant> | versions
 """
+import base64
+import hashlib
+import hmac
 import json
+import math
 import os
 import socket
 import sys
@@ -25,6 +29,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import cookie_parser
 from starlette.routing import Route
 
 HOSTS = ["api.example.com", "www.example.com", "localhost"]
@@ -35,6 +40,7 @@ ISSUER = "https://login.example.com"
 AUDIENCE = "https://api.example.com"
 ABSENT = b'{"title":"Unauthorized","status":401,"detail":"Credentials are required"}'
 INVALID = b'{"title":"Unauthorized","status":401,"detail":"The credentials are not good"}'
+TOO_MANY = b'{"title":"Too Many Requests","status":429,"detail":"There were too many requests"}'
 NOT_FOUND = b'{"title":"Not Found","status":404}'
 USER_LOCKED = b'{"type":"https://example.com/problems/user-locked","title":"User locked","status":409}'
 
@@ -132,6 +138,173 @@ def refusal(body, challenge):
     return Response(body, status_code=401, headers={**PROBLEM, "www-authenticate": challenge})
 
 
+SECURITY = {
+    "content-security-policy": "default-src 'self'; script-src 'self'; script-src-attr 'none'; style-src 'self'; "
+    "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
+    "content-security-policy-report-only": "default-src 'self'; report-to csp",
+    "cross-origin-embedder-policy": "require-corp",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "origin-agent-cluster": "?1",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "referrer-policy": "same-origin",
+    "reporting-endpoints": 'csp="https://reports.example.com/csp"',
+    "strict-transport-security": "max-age=31536000",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "SAMEORIGIN",
+}
+
+
+class SecurityHeaders:
+    fields = [(name.encode(), value.encode()) for name, value in SECURITY.items()]
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def secured(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self.fields]
+            await send(message)
+
+        await self.app(scope, receive, secured)
+
+
+class RateLimit:
+    """A fixed window in a dict."""
+
+    window = 86_400
+
+    def __init__(self, app, limit):
+        self.app = app
+        self.limit = limit
+        self.windows = {}
+
+    def count(self, key):
+        now = time.time()
+        known = self.windows.get(key)
+        if known is not None and known[1] > now:
+            known[0] += 1
+            return known
+        if len(self.windows) >= 100_000:
+            self.windows.clear()
+        self.windows[key] = known = [1, now + self.window]
+        return known
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        count, end = self.count(scope["client"][0])
+        fields = {
+            "x-ratelimit-limit": str(self.limit),
+            "x-ratelimit-remaining": str(max(0, self.limit - count)),
+            "x-ratelimit-reset": str(math.ceil(end)),
+        }
+        if count > self.limit:
+            wait = str(math.ceil(end - time.time()))
+            headers = {**PROBLEM, **fields, "retry-after": wait}
+            return await Response(TOO_MANY, status_code=429, headers=headers)(scope, receive, send)
+        raw = [(name.encode(), value.encode()) for name, value in fields.items()]
+
+        async def limited(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *raw]
+            await send(message)
+
+        await self.app(scope, receive, limited)
+
+
+SESSION_KEY = b"b1Zq7mJt0xWcR4uYp9LsEaKf2HgVd6Ni"
+SESSION_LIFE = 1_209_600
+VISITOR = {
+    "name": "Ada Lovelace",
+    "visits": 0,
+    "email": "ada@example.com",
+    "roles": ["reader", "editor"],
+    "locale": "en-GB",
+    "token": "qFz0bUuXc7mV1sKp3RjTgAd8LwNe5hYo2PiBx6Q",
+    "seen": ["/", "/notes", "/notes/42", "/account"],
+}
+
+
+def signature(text):
+    return base64.urlsafe_b64encode(hmac.digest(SESSION_KEY, text, hashlib.sha256)).rstrip(b"=")
+
+
+class Session:
+    """Signed by HMAC with SHA-256: Starlette's own is by `itsdangerous`, with SHA-1, and sets its cookie each time."""
+
+    def __init__(self, cookie):
+        self.cookie = cookie
+        self.changed = None
+
+    def read(self):
+        if self.cookie is None:
+            return None
+        text, _, signed = self.cookie.encode().rpartition(b".")
+        if not hmac.compare_digest(signature(text), signed):
+            return None
+        kept = json.loads(base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
+        return kept["visitor"] if kept["expires"] > time.time() else None
+
+    def write(self, visitor):
+        self.changed = visitor
+
+    def cookies(self):
+        kept = {"visitor": self.changed, "expires": time.time() + SESSION_LIFE}
+        text = base64.urlsafe_b64encode(json.dumps(kept, separators=(",", ":")).encode()).rstrip(b"=")
+        value = (text + b"." + signature(text)).decode()
+        return f"session={value}; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age={SESSION_LIFE}"
+
+
+class Sessions:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        cookie = Headers(scope=scope).get("cookie")
+        session = Session(None if cookie is None else cookie_parser(cookie).get("session"))
+        scope.setdefault("state", {})["session"] = session
+
+        async def kept(message):
+            if message["type"] == "http.response.start" and session.changed is not None:
+                MutableHeaders(scope=message).append("set-cookie", session.cookies())
+            await send(message)
+
+        await self.app(scope, receive, kept)
+
+
+def visits_of(request):
+    visitor = request.state.session.read()
+    return 0 if visitor is None else visitor["visits"]
+
+
+def me(request, visits):
+    subject = int(request.state.user["sub"])
+    return JSONResponse({**user(subject), "visits": visits}, headers={"vary": "Cookie"})
+
+
+async def read_me(request):
+    return me(request, visits_of(request))
+
+
+async def read_team(request):
+    return JSONResponse({"visits": visits_of(request), "users": USERS}, headers={"vary": "Cookie"})
+
+
+async def visit(request):
+    session = request.state.session
+    visitor = session.read() or VISITOR
+    changed = {**visitor, "visits": visitor["visits"] + 1}
+    session.write(changed)
+    return me(request, changed["visits"])
+
+
 class AccessLog:
     def __init__(self, app):
         self.app = app
@@ -198,6 +371,39 @@ async def user_locked(request, error):
     return Response(USER_LOCKED, status_code=409, headers=PROBLEM)
 
 
+CORS = Middleware(
+    CORSMiddleware,
+    allow_origins=ORIGINS,
+    allow_credentials=True,
+    expose_headers=["x-request-id", "server-timing"],
+    allow_methods=["GET", "HEAD", "POST", "DELETE"],
+    allow_headers=["authorization", "x-requested-with"],
+    max_age=600,
+)
+
+
+def whole(limit):
+    return Starlette(
+        routes=[
+            Route("/me", read_me),
+            Route("/me/team", read_team),
+            Route("/me/visits", visit, methods=["POST"]),
+        ],
+        exception_handlers={404: not_found},
+        middleware=[
+            Middleware(ServerTiming),
+            Middleware(RequestId),
+            Middleware(SecurityHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS),
+            CORS,
+            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=6),
+            Middleware(RateLimit, limit=limit),
+            Middleware(Sessions),
+            Middleware(Bearer),
+        ],
+    )
+
+
 def application(variant):
     routes = [
         Route("/users", read_users),
@@ -208,6 +414,8 @@ def application(variant):
     ]
     if variant == "bare":
         return Starlette(routes=routes)
+    if variant.startswith("whole"):
+        return whole(5 if variant == "whole-refused" else 1_000_000_000)
     return Starlette(
         routes=routes,
         exception_handlers={404: not_found, UserLocked: user_locked},
@@ -216,15 +424,7 @@ def application(variant):
             Middleware(ServerTiming),
             Middleware(RequestId),
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS),
-            Middleware(
-                CORSMiddleware,
-                allow_origins=ORIGINS,
-                allow_credentials=True,
-                expose_headers=["x-request-id", "server-timing"],
-                allow_methods=["GET", "HEAD", "POST", "DELETE"],
-                allow_headers=["authorization", "x-requested-with"],
-                max_age=600,
-            ),
+            CORS,
         ]
         + ([Middleware(Bearer)] if variant == "auth" else [])
         + ([Middleware(GZipMiddleware, minimum_size=1024, compresslevel=6)] if variant == "compressed" else []),
@@ -243,7 +443,7 @@ else:
     listener.bind(("127.0.0.1", 0))
     listener.listen(2048)
     os.write(3, b"%d\n" % listener.getsockname()[1])
-    # proxy headers are off: no proxy is trusted
+    # the proxy of the whole stack is trusted; else there is none
     config = uvicorn.Config(
         application(sys.argv[1]),
         loop="uvloop",
@@ -251,6 +451,7 @@ else:
         access_log=False,
         log_level="warning",
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=sys.argv[1].startswith("whole"),
+        forwarded_allow_ips="127.0.0.1",
     )
     uvicorn.Server(config).run(sockets=[listener])

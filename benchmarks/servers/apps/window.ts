@@ -48,3 +48,10 @@ export const inRedis = (): (key: string) => Promise<Count> => {
 
 /** For `Retry-After`. */
 export const seconds = (millis: number): string => `${Math.ceil(millis / 1000)}`
+
+/** What tells a client where it stands. */
+export const standing = (limit: number, remaining: number, left: number) => ({
+  "x-ratelimit-limit": `${limit}`,
+  "x-ratelimit-remaining": `${remaining}`,
+  "x-ratelimit-reset": seconds(Date.now() + left)
+})

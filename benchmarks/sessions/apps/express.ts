@@ -5,9 +5,9 @@ import { listen } from "../../servers/apps/listen.js"
 import { counted, greeting, health, nobody, type Visitor, visitor } from "../work.js"
 
 /** The types of `cookie-session` and `express-session` both say what a request has, and not the same. */
-const sessionOf = (request: Request) => request.session as unknown as { visitor?: Visitor }
+export const sessionOf = (request: Request) => request.session as unknown as { visitor?: Visitor }
 
-export const listenOn = (use: (app: Express) => void): Promise<number> => {
+export const listenOn = (use: (app: Express) => unknown): Promise<number> => {
   const app = express()
   app.disable("etag")
   app.disable("x-powered-by")

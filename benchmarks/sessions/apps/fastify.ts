@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net"
 import { counted, greeting, health, nobody, type Visitor, visitor } from "../work.js"
 
 /** The types of both plugins say what a request has, and not the same. */
-const sessionOf = (request: FastifyRequest) =>
+export const sessionOf = (request: FastifyRequest) =>
   request.session as unknown as {
     readonly get: (key: "visitor") => Visitor | undefined
     readonly set: (key: "visitor", value: Visitor) => void
