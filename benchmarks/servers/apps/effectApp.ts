@@ -2,6 +2,7 @@
 import { type HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Data, Effect, Layer, Logger, ManagedRuntime, Stream } from "effect"
+import * as NodeServer from "effect-middleware/NodeServer"
 import { createServer } from "node:http"
 import { exported, few, findUser, many, pieces, report, users } from "../work.js"
 
@@ -35,7 +36,7 @@ export type Server = Layer.Layer<HttpServer.HttpServer, unknown>
 export const platform: Server = NodeHttpServer.layer(createServer, local)
 
 /** This package's. */
-export const own: Server = platform
+export const own: Server = NodeServer.layer(() => createServer(), local)
 
 /** Serves an app. */
 export const listen = <E>(app: HttpApp.Default<E>): Promise<number> => layerOn(HttpServer.serve(app))
