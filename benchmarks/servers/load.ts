@@ -17,7 +17,7 @@ export interface Job {
   /** The first connection sends the first, and so on, from the start again where there are fewer. */
   readonly requests: ReadonlyArray<Sent>
   readonly connections: number
-  /** Requests, or as many as are answered in so many milliseconds. */
+  /** Requests, or as many as are answered in so many milliseconds of the server's CPU time. */
   readonly warmUp: number
   readonly patience: number
   /** Milliseconds of the server's CPU time. */
@@ -216,20 +216,27 @@ const latency = (values: ReadonlyArray<number>): Latency => ({
   p99: quantile(values, 0.99)
 })
 
+/** Whether the server has been on a CPU for so long, from now on: by wall time, it would be less on a machine with other work. */
+const lasting = (millis: number) => {
+  const end = cpuTime() + millis
+  let over = millis <= 0
+  const timer = setInterval(() => over = cpuTime() >= end, 5)
+  return { isOver: () => over, stop: () => clearInterval(timer) }
+}
+
 const warm: Array<number> = []
-const patient = now() + patience
-await saturate(warm, () => warm.length >= warmUp || now() > patient)
+const warming = lasting(patience)
+await saturate(warm, () => warm.length >= warmUp || warming.isOver())
+warming.stop()
 
 const saturated: Array<number> = []
 received = 0
 const systemBefore = cpuTimes().system
 const cpuBefore = cpuTime()
 const began = now()
-// by wall time, it would be less on a machine with other work
-let over = false
-const timer = setInterval(() => over = cpuTime() >= cpuBefore + measuring, 5)
-await saturate(saturated, () => over)
-clearInterval(timer)
+const working = lasting(measuring)
+await saturate(saturated, working.isOver)
+working.stop()
 const took = now() - began
 const cpu = cpuTime() - cpuBefore
 const system = cpuTimes().system - systemBefore

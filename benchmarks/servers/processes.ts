@@ -120,7 +120,7 @@ interface Measuring<Name extends string, Variant extends string, Case> {
   readonly log: (line: string) => void
 }
 
-/** Milliseconds for a request of the warm-up: what takes longer than that is sent less. */
+/** Milliseconds of CPU time for a request of the warm-up: what takes more than that is sent less. */
 const patience = 0.3
 
 /** One load, on its core. */
