@@ -37,13 +37,40 @@ export const splitList = (value: string): ReadonlyArray<string> => {
 /** The text without the spaces and tabs around it: `String.trim` also takes what is not white space in HTTP. */
 export const trim = (text: string): string => slice(text, 0, text.length)
 
+type Merge = (...values: ReadonlyArray<Field>) => string
+
+/** The same few values meet on every request of a stack. A merge is associative, so it is two of them that are known. */
+const remembering = (merge: Merge): Merge => {
+  const known = new Map<Field, Map<Field, string>>()
+  let size = 0
+  const two = (a: Field, b: Field): string => {
+    const found = known.get(a)?.get(b)
+    if (found !== undefined) return found
+    const merged = merge(a, b)
+    // a handler may write values that are never the same again
+    if (size++ === mostKnown) {
+      known.clear()
+      size = 1
+    }
+    const before = known.get(a) ?? new Map<Field, string>()
+    known.set(a, before.set(b, merged))
+    return merged
+  }
+  return (...values) => {
+    let merged = two(values[0], values[1])
+    for (let i = 2; i < values.length; i++) merged = two(merged, values[i])
+    return merged
+  }
+}
+const mostKnown = 200
+
 /** Field names, compared without case (RFC 9110 12.5.5); `*` takes the place of all of them. */
-export const mergeVary = (...values: ReadonlyArray<Field>): string => {
+export const mergeVary: Merge = remembering((...values) => {
   const names = firstSpellings(values.flatMap(elementsOf))
   return names.has("*") ? "*" : Array.from(names.values()).join(", ")
-}
+})
 
-/** Metrics in order, equal ones once; a name may come twice with different values. */
+/** Metrics in order, equal ones once; a name may come twice with different values. None is ever the same again. */
 export const mergeServerTiming = (...values: ReadonlyArray<Field>): string =>
   dedupe(values.flatMap(elementsOf)).join(", ")
 
@@ -76,7 +103,7 @@ export const splitChallenges = (value: string): ReadonlyArray<string> => {
  * - `must-understand` lets a cache overlook `no-store`: it goes when a value says `no-store` without it
  * - a directive that is not known here stays as it is, equal ones once
  */
-export const mergeCacheControl = (...values: ReadonlyArray<Field>): string => {
+export const mergeCacheControl: Merge = remembering((...values) => {
   const merged = new Map<string, Argument>()
   let shared = Infinity
   let noStore = false
@@ -92,7 +119,7 @@ export const mergeCacheControl = (...values: ReadonlyArray<Field>): string => {
   if (merged.has("private")) merged.delete("public")
   if (merged.get("private") === true) merged.delete("s-maxage")
   return Array.from(merged, ([name, argument]) => printDirective(name, argument)).join(", ")
-}
+})
 
 /**
  * What makes two cookies the same to a browser (RFC 6265 5.3): name, domain and path. Without a domain a cookie belongs

@@ -53,6 +53,7 @@ import { cutOff, discard, failureOf, hearErrors, isUpgraded, nodeResponse, whenD
 import { quietly, report } from "./report.js"
 import { bodyAccessors } from "./requestBody.js"
 import { RequestSpan } from "./requestSpan.js"
+import { baseKey, type Viewable, viewKey } from "./requestView.js"
 import { inherit } from "./routes.js"
 import type { Make } from "./stackMake.js"
 
@@ -453,10 +454,11 @@ export class ExchangeImpl implements Exchange {
 const defaultEntropy = Context.get(Context.empty(), Entropy.Entropy)
 
 /** Platform's own mark on a request whose response has been handed over. */
-const answeredKey = Symbol.for("@effect/platform/HttpApp/handled")
-export const isAnswered = (request: HttpServerRequest.HttpServerRequest) => answeredKey in request
-export const markAnswered = (request: HttpServerRequest.HttpServerRequest): void => {
-  Object.assign(request, { [answeredKey]: true })
+const answeredKey: unique symbol = Symbol.for("@effect/platform/HttpApp/handled")
+export const isAnswered = (request: HttpServerRequest.HttpServerRequest) =>
+  answeredKey in request || answeredKey in originalOf(request)
+export const markAnswered = (request: HttpServerRequest.HttpServerRequest & { [answeredKey]?: boolean }): void => {
+  request[answeredKey] = true
 }
 
 const currentExchange = globalValue(
@@ -1230,7 +1232,6 @@ const bytesOf = (request: HttpServerRequest.HttpServerRequest, response: Respons
 
 // --- the request -----------------------------------------------------------------------------------------------------
 
-const baseKey = Symbol.for("effect-middleware/Middleware/base")
 type Derived = HttpServerRequest.HttpServerRequest & { readonly [baseKey]: HttpServerRequest.HttpServerRequest }
 
 /** Body accessors that cache on the instance: asked of the original, one cache serves every view. */
@@ -1244,8 +1245,10 @@ const shared: PropertyDescriptorMap = Object.fromEntries(
 )
 
 /** The request as the server made it. */
-export const originalOf = (request: HttpServerRequest.HttpServerRequest): HttpServerRequest.HttpServerRequest =>
-  baseKey in request ? originalOf((request as Derived)[baseKey]) : request
+export const originalOf = (request: HttpServerRequest.HttpServerRequest): HttpServerRequest.HttpServerRequest => {
+  const base = (request as Partial<Derived>)[baseKey]
+  return base === undefined ? request : originalOf(base)
+}
 
 /**
  * Another view of a request by delegation to the original, on which the servers
@@ -1255,6 +1258,7 @@ const derive = (
   base: HttpServerRequest.HttpServerRequest,
   changes: RequestChanges
 ): HttpServerRequest.HttpServerRequest => {
+  if (viewKey in base && changes.stream === undefined) return (base as unknown as Viewable)[viewKey](changes)
   const derived = Object.create(base, shared) as Derived
   const define = (key: PropertyKey, value: unknown) =>
     Object.defineProperty(derived, key, { value, configurable: true, writable: true })

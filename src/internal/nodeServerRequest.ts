@@ -18,15 +18,13 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { IncomingMessage as Source, ServerResponse } from "node:http"
+import type { RequestChanges } from "../Middleware.js"
+import { baseKey, viewKey } from "./requestView.js"
 
 type Upgrade = Effect.Effect<Socket.Socket, RequestError>
 
-/** What `request.modify` has put in the place of what came. */
-interface Changes {
-  readonly url?: string | undefined
-  readonly headers?: Headers.Headers | undefined
-  readonly remoteAddress?: string | undefined
-}
+/** What stands in the place of what came. */
+type Changes = Omit<RequestChanges, "stream">
 
 /**
  * Has the members that platform's own request has, also those that its types do not show and that
@@ -47,7 +45,9 @@ export class NodeServerRequest extends Inspectable.Class implements HttpServerRe
     readonly source: Source,
     readonly response: ServerResponse | (() => ServerResponse),
     private readonly upgrading?: Upgrade,
-    private readonly changes?: Changes
+    private readonly changes?: Changes,
+    /** Whose body it shares. */
+    private readonly base?: NodeServerRequest
   ) {
     super()
   }
@@ -58,8 +58,11 @@ export class NodeServerRequest extends Inspectable.Class implements HttpServerRe
   get [IncomingMessage.TypeId](): IncomingMessage.TypeId {
     return IncomingMessage.TypeId
   }
+  get [baseKey](): NodeServerRequest | undefined {
+    return this.base
+  }
   get method(): HttpMethod {
-    return this.source.method!.toUpperCase() as HttpMethod
+    return this.changes?.method ?? this.source.method!.toUpperCase() as HttpMethod
   }
   get originalUrl(): string {
     return this.source.url!
@@ -72,7 +75,7 @@ export class NodeServerRequest extends Inspectable.Class implements HttpServerRe
     return this.changes?.headers ?? this.source.headers as unknown as Headers.Headers
   }
   get remoteAddress(): Option.Option<string> {
-    return Option.fromNullable(this.changes?.remoteAddress ?? this.source.socket.remoteAddress)
+    return this.changes?.remoteAddress ?? Option.fromNullable(this.source.socket.remoteAddress)
   }
   get cookies(): Readonly<Record<string, string>> {
     return (this.known ??= {}).cookies ??= Cookies.parseHeader(this.headers["cookie"] ?? "")
@@ -87,16 +90,16 @@ export class NodeServerRequest extends Inspectable.Class implements HttpServerRe
     return NodeStream.fromReadable<RequestError, Uint8Array>(() => this.source, this.unreadable())
   }
   get arrayBuffer(): Effect.Effect<ArrayBuffer, RequestError> {
-    return Effect.map(
+    return this.base?.arrayBuffer ?? Effect.map(
       this.read((options) => NodeStream.toUint8Array(() => this.source, options)),
       // a buffer of Node's may be a part of a larger one
       (bytes) => new Uint8Array(bytes).buffer
     )
   }
   get text(): Effect.Effect<string, RequestError> {
-    return (this.known ??= {}).text ??= Effect.runSync(
+    return this.base?.text ?? ((this.known ??= {}).text ??= Effect.runSync(
       Effect.cached(this.read((options) => NodeStream.toString(() => this.source, options)))
-    )
+    ))
   }
   get json(): Effect.Effect<unknown, RequestError> {
     return Effect.tryMap(this.text, {
@@ -107,22 +110,32 @@ export class NodeServerRequest extends Inspectable.Class implements HttpServerRe
   get urlParamsBody(): Effect.Effect<UrlParams.UrlParams, RequestError> {
     return Effect.map(this.text, (text) => UrlParams.fromInput(new URLSearchParams(text)))
   }
-  get multipart() {
-    return (this.known ??= {}).multipart ??= Effect.runSync(
+  get multipart(): HttpServerRequest.HttpServerRequest["multipart"] {
+    return this.base?.multipart ?? ((this.known ??= {}).multipart ??= Effect.runSync(
       Effect.cached(NodeMultipart.persisted(this.source, this.source.headers))
-    )
+    ))
   }
   get multipartStream(): Stream.Stream<Multipart.Part, Multipart.MultipartError> {
     return NodeMultipart.stream(this.source, this.source.headers)
   }
 
-  modify(changes: Changes): NodeServerRequest {
+  modify(
+    { headers, remoteAddress, url }: Parameters<HttpServerRequest.HttpServerRequest["modify"]>[0]
+  ): NodeServerRequest {
+    return this[viewKey]({
+      headers,
+      url,
+      remoteAddress: remoteAddress === undefined ? undefined : Option.some(remoteAddress)
+    })
+  }
+  [viewKey](changes: Changes): NodeServerRequest {
     const { changes: before, response, source, upgrading } = this
     return new NodeServerRequest(source, response, upgrading, {
+      method: changes.method ?? before?.method,
       url: changes.url ?? before?.url,
       headers: changes.headers ?? before?.headers,
       remoteAddress: changes.remoteAddress ?? before?.remoteAddress
-    })
+    }, this.base ?? this)
   }
 
   override toString(): string {
