@@ -54,7 +54,12 @@ export const isSameHost = (origin: string, host: string | undefined): boolean =>
 
 /** The same; and of a request that is known to have come by https, no page of http is. */
 export const isSameOrigin = (origin: string, host: string | undefined, secure: boolean): boolean =>
-  isSameHost(origin, host) && (!secure || origin.startsWith("https:"))
+  isWritten(origin, host, secure) || (isSameHost(origin, host) && (!secure || origin.startsWith("https:")))
+
+/** Almost every browser writes the origin as the host that it asks for, and then nothing is to be parsed. */
+const isWritten = (origin: string, host: string | undefined, secure: boolean): boolean =>
+  host !== undefined && host !== "" && origin.endsWith(host) && isOrigin(origin) &&
+  (origin === `https://${host}` || (!secure && origin === `http://${host}`))
 
 /** An origin of the web: its host, and the port that is its scheme's default. */
 export const parseWebOrigin = (
