@@ -355,6 +355,20 @@ export const layerServer = (
 ): Layer.Layer<HttpServer.HttpServer, ListenError> => Layer.scoped(HttpServer.HttpServer, make(evaluate, options))
 
 /**
+ * Listens as long as the layer is there, in the place of `NodeHttpServer.layer`, with the services that it brings. Options
+ * that cannot be are a `TypeError` at once; what cannot be listened on is a `ListenError` when the layer is built.
+ *
+ * @example
+ * ```ts
+ * import { HttpServer, HttpServerResponse } from "@effect/platform"
+ * import * as NodeServer from "effect-middleware/NodeServer"
+ * import { Layer } from "effect"
+ * import { createServer } from "node:http"
+ *
+ * const served = HttpServer.serve(HttpServerResponse.text("hello"))
+ * const live = Layer.provide(served, NodeServer.layer(() => createServer(), { port: 3000 }))
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -362,6 +376,8 @@ export const layer = (evaluate: () => Server, options: Options): Layer.Layer<Ser
   Layer.merge(layerServer(evaluate, options), NodeHttpServer.layerContext)
 
 /**
+ * The same with options from a `Config`.
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -378,6 +394,8 @@ export const layerConfig = (
   )
 
 /**
+ * On a free port, with an `HttpClient` that talks to it, for tests.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -102,3 +102,19 @@ SecurityHeaders.middleware({ preset: "web" })
 export const presets: { readonly [P in SecurityHeaders.Preset]: SecurityHeaders.Fields } = SecurityHeaders.presets
 same<keyof typeof SecurityHeaders.presets, SecurityHeaders.Preset>()
 typeOf(SecurityHeaders.policy(options)).is<(nonce?: string) => SecurityHeaders.Printed>()
+
+// the parts have names
+declare const source: SecurityHeaders.Source
+declare const directives: SecurityHeaders.Directives
+declare const reported: SecurityHeaders.ReportOnlyDirectives
+declare const nonced: SecurityHeaders.NonceDirective
+declare const feature: SecurityHeaders.Feature
+declare const allowlist: SecurityHeaders.Allowlist
+declare const referrerPolicy: SecurityHeaders.ReferrerPolicy
+SecurityHeaders.middleware({
+  contentSecurityPolicy: { ...directives, scriptSrc: [source] },
+  contentSecurityPolicyReportOnly: reported,
+  nonce: [nonced],
+  permissionsPolicy: { [feature]: allowlist },
+  referrerPolicy
+})

@@ -9,13 +9,13 @@ import {
   ExceptionHandlers,
   Forwarded,
   Keyring,
-  Middleware,
   ProblemDetails,
   RateLimit,
   RateLimitStore,
   RequestId,
   ResponseCache,
   ResponseCacheStore,
+  SecurityHeaders,
   ServerTiming,
   SessionStore,
   Stack,
@@ -41,7 +41,6 @@ import {
   origins,
   requestHeaders,
   secret,
-  securityHeaders,
   team,
   type Variant,
   type Whole,
@@ -122,13 +121,10 @@ const limitsIn = (variant: Limited) =>
 // the whole stack
 // ---------------------------------------------------------------------------------------------------------------------
 
-const entries = Object.entries(securityHeaders)
-
-const secured = Middleware.make({
-  name: "SecurityHeaders",
-  response: (draft) => {
-    for (const [name, value] of entries) draft.set(name, value)
-  }
+const secured = SecurityHeaders.middleware({
+  crossOriginEmbedderPolicy: "require-corp",
+  contentSecurityPolicyReportOnly: { defaultSrc: ["'self'"], reportTo: "csp" },
+  reportingEndpoints: { csp: "https://reports.example.com/csp" }
 })
 
 const outer = Stack.make(

@@ -3,8 +3,9 @@
  * `node --conditions=effect-middleware --import=tsx docs/examples/metrics/main.ts`.
  */
 import { HttpServer } from "@effect/platform"
-import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Layer } from "effect"
+import * as NodeServer from "effect-middleware/NodeServer"
 import { createServer } from "node:http"
 import { server } from "./app.js"
 
@@ -21,7 +22,7 @@ Listening on ${url}. Try:
 `)
 })
 
-const node = NodeHttpServer.layerConfig(() => createServer(), {
+const node = NodeServer.layerConfig(() => createServer(), {
   port: Config.integer("PORT").pipe(Config.withDefault(3000)),
   host: Config.string("HOST").pipe(Config.withDefault("127.0.0.1"))
 })

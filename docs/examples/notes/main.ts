@@ -2,7 +2,7 @@
  * A notes API behind a stack: `npm start`.
  */
 import { HttpServer } from "@effect/platform"
-import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Effect, Layer, Option, Redacted } from "effect"
 import {
   DebugPage,
@@ -13,6 +13,7 @@ import {
   SessionStore,
   Stack
 } from "effect-middleware"
+import * as NodeServer from "effect-middleware/NodeServer"
 import * as NodeRedis from "effect-middleware/Redis/NodeRedis"
 import { randomBytes } from "node:crypto"
 import { createServer } from "node:http"
@@ -105,7 +106,7 @@ const stores = Layer.unwrapEffect(Effect.map(
   })
 ))
 
-const node = NodeHttpServer.layerConfig(() => createServer(), {
+const node = NodeServer.layerConfig(() => createServer(), {
   port: Config.integer("PORT").pipe(Config.withDefault(3000)),
   host: Config.string("HOST").pipe(Config.withDefault("127.0.0.1"))
 })

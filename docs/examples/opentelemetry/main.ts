@@ -4,9 +4,10 @@
  */
 import { NodeSdk } from "@effect/opentelemetry"
 import { HttpServer } from "@effect/platform"
-import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { NodeRuntime } from "@effect/platform-node"
 import { ConsoleSpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Config, Console, Layer } from "effect"
+import * as NodeServer from "effect-middleware/NodeServer"
 import { createServer } from "node:http"
 import { reporter, server } from "./app.js"
 
@@ -26,7 +27,7 @@ const tracing = NodeSdk.layer(() => ({
   spanProcessor: new SimpleSpanProcessor(new ConsoleSpanExporter())
 }))
 
-const node = NodeHttpServer.layerConfig(() => createServer(), {
+const node = NodeServer.layerConfig(() => createServer(), {
   port: Config.integer("PORT").pipe(Config.withDefault(3000)),
   host: Config.string("HOST").pipe(Config.withDefault("127.0.0.1"))
 })
