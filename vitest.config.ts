@@ -19,9 +19,7 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-const alone = ["budget", "opentelemetry", "prometheus", "Redis.ioredis6"].map((name) =>
-  `test/${name}.test.ts`
-)
+const alone = ["budget", "opentelemetry", "prometheus", "Redis.ioredis6"].map((name) => `test/${name}.test.ts`)
 
 export default defineConfig({
   resolve: { conditions },
