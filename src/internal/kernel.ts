@@ -913,10 +913,10 @@ const pass = (fiber: AnyFiber, exchange: ExchangeImpl, cause: Cause.Cause<unknow
 }
 
 const armedKey = Symbol.for("effect-middleware/Middleware/armed")
-/** How an error renders that knows it by itself. */
+/** How an error renders without the stack; `constant` where it knows that by itself. */
 interface Armed {
   readonly face: Effect.Effect<Response, unknown>
-  readonly constant: () => Effect.Effect<Response, unknown>
+  readonly constant: (() => Effect.Effect<Response, unknown>) | undefined
 }
 
 /**
@@ -938,7 +938,7 @@ const arm = (error: unknown): boolean => {
     : Effect.suspend(constant)
   const render = Effect.catchAllCause(face, () => Effect.succeed(internalServerError))
   // not seen by enumeration: the error looks as it did
-  const armed: Armed | undefined = constant && { face, constant }
+  const armed: Armed = { face, constant }
   Object.defineProperty(error, armedKey, { value: armed })
   Object.defineProperty(error, HttpServerRespondable.symbol, {
     configurable: true,
@@ -965,10 +965,22 @@ const arm = (error: unknown): boolean => {
 export const ownFace = (error: object): Effect.Effect<Response, unknown> | undefined => {
   const constant = constantFace(error)
   if (constant !== undefined) return constant
-  if (armedKey in error) return (error[armedKey] as Armed | undefined)?.face
+  if (armedKey in error) {
+    const armed = error[armedKey] as Armed
+    return armed.constant && armed.face
+  }
   return HttpServerRespondable.isRespondable(error)
     ? Effect.suspend(() => error[HttpServerRespondable.symbol]())
     : undefined
+}
+
+/** The status that a failure stands for. To render it inside of a stack would be to use up the edits that it is to carry. */
+export const failureStatus = (cause: Cause.Cause<unknown>): Effect.Effect<number> => {
+  const [error] = errorsOf(cause)
+  const response = typeof error === "object" && error !== null && armedKey in error
+    ? Effect.catchAllCause((error[armedKey] as Armed).face, () => Effect.succeed(internalServerError))
+    : Effect.map(HttpServerError.causeResponse(cause), ([response]) => response)
+  return Effect.map(response, ({ status }) => status)
 }
 
 /** The same where it is there at once, and so needs no fiber. */
@@ -976,7 +988,7 @@ const constantFace = (error: unknown): Response | undefined => {
   if (typeof error !== "object" || error === null) return undefined
   try {
     const face: unknown = armedKey in error
-      ? (error[armedKey] as Armed | undefined)?.constant()
+      ? (error[armedKey] as Armed).constant?.()
       : HttpServerRespondable.isRespondable(error)
       ? error[HttpServerRespondable.symbol]()
       : undefined

@@ -1,7 +1,6 @@
 /** What `ResponseCache` does with one request: it looks, gives, fills, refreshes and forgets. */
 import * as Headers from "@effect/platform/Headers"
 import type * as HttpApp from "@effect/platform/HttpApp"
-import * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
@@ -28,6 +27,7 @@ import * as rules from "./cacheRules.js"
 import { contentOf, hasContent } from "./content.js"
 import { makeFlights, makeHopeless } from "./flights.js"
 import { formatHttpDate } from "./httpDate.js"
+import { failureStatus } from "./kernel.js"
 import { isPersonal, sourceOf } from "./personal.js"
 import { isRead } from "./preconditions.js"
 
@@ -284,7 +284,7 @@ export const phasesOf = (config: Config) => {
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const { entry } = plan
       if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause)
-      return Effect.flatMap(HttpServerError.causeResponse(cause), ([{ status }]) => {
+      return Effect.flatMap(failureStatus(cause), (status) => {
         if (status < 500) giveUp(plan, now)
         if (status < 500 || entry === undefined || !rules.mayBeStale(entry, now)) return Effect.failCause(cause)
         return Effect.as(
