@@ -685,7 +685,10 @@ describeRedis("the notes example on Redis", () => {
           request(port, { method: "POST", path: "/login", headers: form, body: "name=bob&password=guess" }),
           ({ status }) => status
         )
-      const statuses = yield* Effect.forEach([here, there, here, there, here, there, here], guess)
-      assert.deepStrictEqual(statuses, [401, 401, 401, 401, 401, 429, 429])
+      const statuses = yield* Effect.forEach([here, there, here, there, here, there, here, there, here], guess)
+      // each by itself would take five; where a guess takes seconds, one more has become due meanwhile
+      const taken = statuses.indexOf(429)
+      assert.include([5, 6, 7], taken)
+      assert.deepStrictEqual(new Set(statuses.slice(0, taken)), new Set([401]))
     }), 180_000)
 })
