@@ -51,7 +51,7 @@ import type { ResponseDraft, Sent } from "../ResponseDraft.js"
 import { open } from "../ResponseDraft.js"
 import { cutOff, discard, failureOf, hearErrors, isUpgraded, nodeResponse, whenDone } from "./nodeResponse.js"
 import { quietly, report } from "./report.js"
-import { bodyAccessors } from "./requestBody.js"
+import { bodyAccessors, isStreamed } from "./requestBody.js"
 import { RequestSpan } from "./requestSpan.js"
 import { baseKey, type Viewable, viewKey } from "./requestView.js"
 import { inherit } from "./routes.js"
@@ -1270,7 +1270,9 @@ const derive = (
   base: HttpServerRequest.HttpServerRequest,
   changes: RequestChanges
 ): HttpServerRequest.HttpServerRequest => {
-  if (viewKey in base && changes.stream === undefined) return (base as unknown as Viewable)[viewKey](changes)
+  if (viewKey in base && changes.stream === undefined && !isStreamed(base)) {
+    return (base as unknown as Viewable)[viewKey](changes)
+  }
   const derived = Object.create(base, shared) as Derived
   const define = (key: PropertyKey, value: unknown) =>
     Object.defineProperty(derived, key, { value, configurable: true, writable: true })
