@@ -893,12 +893,17 @@ export const whenOr = <const Name extends string, A extends Any, B extends Any, 
   const [yes, no] = [phasesOf(onTrue), phasesOf(onFalse)]
   if (yes.every(isUnwrapped) && no.every(isUnwrapped)) {
     // a guard that is never met is a jump over the alternative
-    return fromPhases(name, [
-      { name: `${name} when`, guard: decide, skip: yes.length + 1 },
-      ...yes,
-      { name: `${name} or`, guard: () => false, skip: no.length },
-      ...no
-    ], wrapping, made)
+    return fromPhases(
+      name,
+      [
+        { name: `${name} when`, guard: decide, skip: yes.length + 1 },
+        ...yes,
+        { name: `${name} or`, guard: () => false, skip: no.length },
+        ...no
+      ],
+      wrapping,
+      made
+    )
   }
   return fromPhases(name, [{ name, around: (app) => choose(decide, apply(yes, app), apply(no, app)) }], wrapping, made)
 }

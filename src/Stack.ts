@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { ErasedApp } from "./internal/kernel.js"
 import { apply, concatAll, named, namesOf, phasesEffect, phasesOf } from "./internal/kernel.js"
+import * as Lint from "./internal/lint.js"
 import { layerRouterApp, remember, routesOfService } from "./internal/routes.js"
 import type { Make } from "./internal/stackMake.js"
 import type { Fold, Folded, Verify } from "./internal/stackTypes.js"
@@ -176,6 +177,51 @@ export const describe = (middleware: Any): string => {
     `${"│ ".repeat(rows.length)}app`
   ].join("\n")
 }
+
+/**
+ * What is unwise in the order of a stack, though it compiles: each with why, and what to do. Stacks in the stack and
+ * conditions are seen through. `[]` is all well.
+ *
+ * @example
+ * ```ts
+ * import { Conditional, Compression, Stack } from "effect-middleware"
+ *
+ * for (const { code, members, reason, remedy } of Stack.lint(
+ *   Stack.make(Conditional.middleware(), Compression.middleware())
+ * )) {
+ *   console.log(`${code} (${members.join(", ")}): ${reason} ${remedy}`)
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const lint: (middleware: Any) => ReadonlyArray<Diagnostic> = Lint.lint
+
+/**
+ * Something that is unwise in a stack.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Diagnostic {
+  /** It stays the same from version to version. */
+  readonly code: Code
+  /** A `"note"` is something to see, which may be meant. */
+  readonly severity: "warning" | "note"
+  /** The names of those that it is about, outermost first. */
+  readonly members: ReadonlyArray<string>
+  readonly reason: string
+  readonly remedy: string
+}
+
+/**
+ * What a diagnostic is told by.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Code = Lint.Code
 
 // ---------------------------------------------------------------------------------------------------------------------
 // editing
