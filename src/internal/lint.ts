@@ -75,13 +75,6 @@ const rules = [
     remedy: "Put {inner} outside {outer}."
   },
   {
-    code: "problem-details-outside-identifier",
-    outer: ["problem"],
-    inner: ["identifier"],
-    reason: "A problem does not say the identifier under which the log has the rest.",
-    remedy: "Put {inner} outside {outer}."
-  },
-  {
     code: "guard-outside-security-headers",
     outer: ["guard"],
     inner: ["headers"],
