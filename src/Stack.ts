@@ -23,7 +23,7 @@ import { apply, concatAll, named, namesOf, phasesEffect, phasesOf } from "./inte
 import * as Lint from "./internal/lint.js"
 import { layerRouterApp, remember, routesOfService } from "./internal/routes.js"
 import type { Make } from "./internal/stackMake.js"
-import type { Fold, Folded, Verify } from "./internal/stackTypes.js"
+import type { Edited, Verify } from "./internal/stackTypes.js"
 import type { Any, AnyTag, Middleware, PerRequest, PhaseMembers } from "./Middleware.js"
 
 export type {
@@ -58,6 +58,23 @@ export type {
    */
   WouldMisplace
 } from "./internal/stackTypes.js"
+
+export {
+  /**
+   * @since 0.1.0
+   * @category presets
+   */
+  api,
+  type ApiOptions,
+  type CommonOptions,
+  type MustKnowClient,
+  /**
+   * @since 0.1.0
+   * @category presets
+   */
+  site,
+  type SiteOptions
+} from "./internal/presets.js"
 
 /**
  * Any stack, for constraints.
@@ -245,13 +262,6 @@ type Before<L, N, M> = N extends unknown
 type After<L, N, M> = N extends unknown
   ? L extends readonly [infer A, ...infer T] ? NameOf<A> extends N ? [A, M, ...T] : [A, ...After<T, N, M>] : L
   : never
-// written out, since the compiler would print the alias and hide what the stack does
-type Edited<L> = L extends unknown
-  ? Fold<L> extends infer S extends Folded
-    ? Middleware<S["provides"], S["fails"], S["requires"], S["handles"], string, L>
-  : never
-  : never
-
 /**
  * Adds a member inside all others.
  *
