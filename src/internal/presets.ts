@@ -190,8 +190,9 @@ type Needing<L> = L extends readonly [infer M, ...infer Rest] ?
     | (M extends Middleware<never, unknown, infer R, never> ? Client extends R ? Middleware.Name<M> : never : never)
     | Needing<Rest>
   : never
-type Complaint<L, S = Fold<L>> = S extends Folded
-  ? Client extends S["requires"] ? MustKnowClient<Needing<L>> : Verify<L>
+/** Nothing is said of options that are not known yet, or the compiler would not get to know them. */
+type Complaint<O extends CommonOptions<unknown>, L, S = Fold<L>> = unknown extends O["forwarded"] ? unknown
+  : S extends Folded ? Client extends S["requires"] ? MustKnowClient<Needing<L>> : Verify<L>
   : never
 type Unknown<O, Options> = { readonly [K in Exclude<keyof O, keyof Options>]: never }
 
@@ -202,8 +203,9 @@ const build = (
   name: string,
   order: ReadonlyArray<string>,
   defaults: { readonly [part: string]: () => unknown },
-  { acknowledge = [], ...parts }: { readonly [part: string]: unknown } & { readonly acknowledge?: ReadonlyArray<Code> }
+  { acknowledge = [], ...given }: SiteOptions<unknown> | ApiOptions<unknown>
 ): Any => {
+  const parts: { readonly [part: string]: unknown } = given
   const fail = (message: string): never => {
     throw new TypeError(`${name}: ${message}`)
   }
@@ -258,8 +260,8 @@ const build = (
  * @category presets
  */
 export const site = <const O extends SiteOptions<unknown>>(
-  options: O & Unknown<O, SiteOptions> & Complaint<SiteMembers<O>>
-): Edited<SiteMembers<O>> => build("Stack.site", siteOrder, siteDefaults, { ...options }) as never
+  options: O & Unknown<O, SiteOptions> & Complaint<O, SiteMembers<O>>
+): Edited<SiteMembers<O>> => build("Stack.site", siteOrder, siteDefaults, options) as never
 
 /**
  * A stack for an api: problem details, no pages, no cookies. As `site`; what has to be said is `forwarded`, `host`, `cors`,
@@ -287,5 +289,5 @@ export const site = <const O extends SiteOptions<unknown>>(
  * @category presets
  */
 export const api = <const O extends ApiOptions<unknown>>(
-  options: O & Unknown<O, ApiOptions> & Complaint<ApiMembers<O>>
-): Edited<ApiMembers<O>> => build("Stack.api", apiOrder, apiDefaults, { ...options }) as never
+  options: O & Unknown<O, ApiOptions> & Complaint<O, ApiMembers<O>>
+): Edited<ApiMembers<O>> => build("Stack.api", apiOrder, apiDefaults, options) as never
