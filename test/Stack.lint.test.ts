@@ -1,7 +1,7 @@
 /** What `Stack.lint` says, and of each that the order does the harm: the one it warns of, beside the one it asks for. */
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Logger, Metric, Option, Redacted, type Scope, TestClock } from "effect"
+import { Effect, Fiber, Layer, Logger, Metric, Option, Redacted, Schema, type Scope, TestClock } from "effect"
 import {
   AccessLog,
   Authentication,
@@ -30,12 +30,18 @@ import {
   Stack,
   Timeout,
   TrustedHost,
-  Validate
+  Validate,
+  WebSocket
 } from "effect-middleware"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
 import { gzipSync } from "node:zlib"
-import { Counter, inc, keyring, middlewareOf } from "./utils/counter.js"
+import { stack as withMetrics } from "../docs/examples/metrics/app.js"
+import { stack as notes } from "../docs/examples/notes/app.js"
+import { stack as traced } from "../docs/examples/opentelemetry/app.js"
+import { Counter, inc, middlewareOf } from "./utils/counter.js"
 import { stackOf } from "./utils/laws.js"
-import { type App, type Init, mounts, type Reply, type Send } from "./utils/TestApp.js"
+import { type App, type Init, mounts, type Send } from "./utils/TestApp.js"
 
 // --- members ---------------------------------------------------------------------------------------------------------
 
@@ -64,6 +70,8 @@ const backend = Authentication.firstOf(
   Authentication.apiKey({ find: () => Effect.succeed(Option.some({ user: "ada" })) })
 )
 const required = Caller.required()
+class Blocked extends IpRestriction.Tag("test/Blocked")<Blocked>() {}
+class Search extends Validate.Query("test/Search")<Search>()(Schema.Struct({})) {}
 
 const services = Layer.mergeAll(RateLimitStore.layerMemory(), ResponseCacheStore.layerMemory(), Caller.layer(backend))
 
@@ -99,11 +107,17 @@ const measured = (...inits: ReadonlyArray<Init>): Ask<number> => (send) =>
     yield* Effect.forEach(inits, (init) => send(init))
     return (yield* measurements) - before
   })
-const measurements = Effect.map(Metric.snapshot, (pairs) =>
-  pairs.reduce((sum, { metricKey, metricState }) =>
-    metricKey.name === "http.server.request.duration" && "count" in metricState
-      ? sum + Number(metricState.count)
-      : sum, 0))
+const measurements = Effect.map(
+  Metric.snapshot,
+  (pairs) =>
+    pairs.reduce(
+      (sum, { metricKey, metricState }) =>
+        metricKey.name === "http.server.request.duration" && "count" in metricState
+          ? sum + Number(metricState.count)
+          : sum,
+      0
+    )
+)
 
 const ok: App = text("ok")
 /** How often it has run. */
@@ -290,8 +304,10 @@ const harms: ReadonlyArray<Harm> = [
     code: "cookies-hidden-from-session",
     what: "nobody has a session",
     app: () =>
-      Effect.flatMap(Counter, ({ get, update }) =>
-        Effect.map(Effect.zipRight(update(inc), get), ({ n }) => text(`${n}`))) as unknown as App,
+      Effect.flatMap(
+        Counter,
+        ({ get, update }) => Effect.map(Effect.zipRight(update(inc), get), ({ n }) => text(`${n}`))
+      ) as unknown as App,
     ask: (send) =>
       Effect.gen(function*() {
         const { cookies } = yield* send()
@@ -416,7 +432,10 @@ const harms: ReadonlyArray<Harm> = [
     what: "what is inside sees another identifier than the client",
     app: () => Effect.map(RequestId.RequestId, (id) => text(id)) as unknown as App,
     ask: (send) => Effect.map(send(), ({ body, headers }) => headers["x-request-id"] === body),
-    wrong: [[identifier, Timeout.middleware({ limit: "1 minute" }), RequestId.middleware({ name: "RequestId2" })], false],
+    wrong: [
+      [identifier, Timeout.middleware({ limit: "1 minute" }), RequestId.middleware({ name: "RequestId2" })],
+      false
+    ],
     right: [[identifier], true]
   },
   {
@@ -473,11 +492,195 @@ describe("error pages outside Cors", () => {
     ["ServerErrors", ServerErrors.middleware()],
     ["ExceptionHandlers", ExceptionHandlers.standard()],
     ["onError", Middleware.onError("OnError", () => text("sorry", { status: 500 }))],
-    ["dispatch", Middleware.dispatch("Dispatch", (_, next) => Effect.catchAll(next, () => text("sorry", { status: 500 })))]
+    [
+      "dispatch",
+      Middleware.dispatch("Dispatch", (_, next) => Effect.catchAll(next, () => text("sorry", { status: 500 })))
+    ]
   ])("%s: can be read by a page, so there is no rule", ([_, pages]) =>
     Effect.gen(function*() {
       const read = field("access-control-allow-origin", origin)
       assert.strictEqual(yield* asking([pages, cors], read, Effect.fail("broken") as never), "https://app.example")
       assert.deepStrictEqual(codes([pages, cors]), [])
     }))
+})
+
+describe("what is refused out there", () => {
+  it.each<[string, Middleware.Any]>([
+    ["TrustedHost", host],
+    ["HttpsRedirect", https],
+    ["Csrf", csrf],
+    ["WebSocket", WebSocket.middleware()],
+    ["IpRestriction", IpRestriction.middleware({ allow: ["192.0.2.0/24"] })],
+    ["IpRestriction, of a layer", IpRestriction.middleware({ lists: Blocked })],
+    ["RateLimit", byClient],
+    ["ConcurrencyLimit", permits()],
+    ["BodyLimit", BodyLimit.middleware()],
+    ["Decompression", Decompression.middleware()],
+    ["Validate", Search.middleware()],
+    ["Validate.contentType", Validate.contentType(["text/*"])],
+    ["Authentication, required", required],
+    ["optional", Caller.optional()],
+    ["presented", Caller.presented()],
+    ["requires", Caller.requires({})]
+  ])("%s is a guard", (_, guard) => {
+    assert.include(codes([guard, cors]), "guard-outside-cors")
+    assert.notInclude(codes([cors, guard]), "guard-outside-cors")
+  })
+
+  it.each<[string, Middleware.Any, boolean]>([
+    ["WebSocket, of its own origin", WebSocket.middleware(), true],
+    ["among others", WebSocket.middleware({ origins: ["same-origin", "https://app.example"] }), true],
+    ["of others alone", WebSocket.middleware({ origins: ["https://app.example"] }), false],
+    ["of any", WebSocket.middleware({ origins: "*" }), false]
+  ])("%s: relies on the host, or not", (_, member, relies) => {
+    assert.strictEqual(codes([member]).includes("host-unchecked"), relies)
+    assert.notInclude(codes([host, member]), "host-unchecked")
+  })
+
+  it.each<[string, Middleware.Any]>([
+    ["required", required],
+    ["optional", Caller.optional()],
+    ["presented", Caller.presented()],
+    ["requires", Caller.requires({})],
+    ["IpRestriction, of a layer", IpRestriction.middleware({ lists: Blocked })]
+  ])("what a cache has is not asked of %s", (_, access) => {
+    assert.deepStrictEqual(codes([forwarded, cache, access]), ["cache-outside-authentication"])
+  })
+
+  it("SecurityHeaders has a nonce, or not", () => {
+    assert.deepStrictEqual(codes([cache, headers]), [])
+    assert.deepStrictEqual(codes([cache, SecurityHeaders.middleware({ nonce: ["scriptSrc"] })]), ["nonce-under-cache"])
+  })
+
+  it("a limit by principal belongs inside authentication, and a second by client may stand there", () => {
+    const byPrincipal = RateLimit.middleware({ limits, key: RateLimit.principal(Caller) })
+    assert.deepStrictEqual(codes([forwarded, required, byPrincipal]), [])
+    const second = RateLimit.middleware({ name: "Second", limits, key: RateLimit.client() })
+    assert.deepStrictEqual(codes([forwarded, byClient, required, second]), [])
+    assert.deepStrictEqual(codes([forwarded, required, second]), ["authentication-outside-rate-limit"])
+  })
+
+  it("a second limit of the body may stand inside Decompression", () => {
+    const [outer, inner] = [BodyLimit.middleware(), BodyLimit.middleware({ name: "Inner" })]
+    assert.deepStrictEqual(codes([outer, Decompression.middleware(), inner]), [])
+  })
+})
+
+describe("what it sees", () => {
+  const found = ["guard-outside-cors"]
+  it("a stack in a stack, and the order within", () => {
+    assert.deepStrictEqual(codes([Stack.make(host), Stack.make(Middleware.every("All")(cors))]), found)
+    assert.deepStrictEqual(codes([Stack.make(host, cors)]), found)
+  })
+
+  it("itself, where it is not a stack", () => {
+    assert.deepStrictEqual(Stack.lint(https).map(({ code }) => code), ["host-unchecked"])
+  })
+
+  it.each<[string, Middleware.Any]>([
+    ["forRoutes", Middleware.forRoutes(["/a"], cors)],
+    ["forRoutes, of what wraps", Middleware.forRoutes(["/a"], stackOf(Timeout.middleware({ limit: 1 }), cors))],
+    ["exceptRoutes", Middleware.exceptRoutes(["/a"], cors)],
+    ["when", Middleware.when(() => true, cors)],
+    ["unless", Middleware.unless(() => true, cors)],
+    ["whenOr", Middleware.whenOr("Or", () => true, problem, cors)],
+    ["whenOr, of what wraps", Middleware.whenOr("Or", () => true, Timeout.middleware({ limit: 1 }), cors)],
+    ["firstOf", Middleware.firstOf("First", problem, cors)],
+    ["a condition in a condition", Middleware.when(() => true, Middleware.when(() => true, stackOf(problem, cors)))]
+  ])("through %s", (_, member) => assert.deepStrictEqual(codes([host, member]), found))
+
+  it("that one of two runs, and not the other", () => {
+    const or = (onTrue: Middleware.Any, onFalse: Middleware.Any) =>
+      Middleware.whenOr("Or", Middleware.reading([], () => true), onTrue, onFalse)
+    assert.deepStrictEqual(codes([or(host, cors)]), [])
+    assert.deepStrictEqual(codes([or(log, AccessLog.middleware({ name: "Other" }))]), [])
+    assert.deepStrictEqual(codes([or(stackOf(host, cors), problem)]), found)
+  })
+
+  it("whatever its name is", () => {
+    const [one] = Stack.lint(stackOf(
+      TrustedHost.middleware({ name: "A", hosts: ["a.example"] }),
+      Validate.contentType(["text/*"], { name: "B" }),
+      Cors.middleware({ name: "C", origins: "*" })
+    ))
+    assert.deepStrictEqual(one?.members, ["A", "B", "C"])
+    assert.strictEqual(one?.remedy, "Put C outside A, B.")
+    assert.strictEqual(one?.severity, "warning")
+  })
+
+  it("one of one's own, by its traits", () => {
+    const own = Middleware.make({ name: "Own", traits: ["guard"] })
+    const wrapping = Middleware.dispatch("Own", (_, next) => next)
+    assert.deepStrictEqual(codes([own, cors]), found)
+    assert.deepStrictEqual(codes([wrapping, cors]), [])
+    assert.deepStrictEqual(codes([Middleware.withTraits(wrapping, "guard"), cors]), found)
+    assert.deepStrictEqual(
+      codes([forwarded, cache, Middleware.withTraits(own, "access")]),
+      ["cache-outside-authentication"]
+    )
+    assert.deepStrictEqual(codes([Middleware.withTraits(own, "access"), cors]), found)
+  })
+
+  it.effect("and with traits it is what it was", () =>
+    Effect.gen(function*() {
+      const stack = Middleware.withTraits(Stack.make(identifier, problem), "guard")
+      assert.deepStrictEqual(Stack.names(stack), ["RequestId", "ProblemDetails"])
+      assert.isTrue(yield* asking([stack], has("x-request-id", {}), ok))
+    }))
+})
+
+describe("a guard that does not always run", () => {
+  const isGet = Middleware.reading(["method"], ({ method }) => method === "GET")
+  it.each<[string, Middleware.Any, ReadonlyArray<Stack.Code>]>([
+    ["when", Middleware.when(() => true, host), ["guard-by-function"]],
+    ["unless", Middleware.unless(() => true, host), ["guard-by-function"]],
+    ["whenOr", Middleware.whenOr("Or", () => true, host, problem), ["guard-by-function"]],
+    ["when, of a stack", Middleware.when(() => true, stackOf(problem, host)), ["guard-by-function"]],
+    ["when, of what is none", Middleware.when(() => true, problem), []],
+    ["when, reading", Middleware.when(isGet, host), []],
+    ["unless, reading", Middleware.unless(isGet, host), []],
+    ["whenOr, reading", Middleware.whenOr("Or", isGet, host, problem), []],
+    ["firstOf", Middleware.firstOf("First", host, problem), []],
+    ["forRoutes, of what is none", Middleware.forRoutes(["/a"], problem), []]
+  ])("%s", (_, member, expected) => assert.deepStrictEqual(codes([member]), expected))
+
+  it("is noted with its routes", () => {
+    assert.deepStrictEqual(Stack.lint(Middleware.exceptRoutes(["GET /health", "GET /ready"], host)), [{
+      code: "guard-with-routes",
+      severity: "note",
+      members: ["TrustedHost"],
+      reason: "It does not run for all requests: exceptRoutes GET /health, GET /ready.",
+      remedy: "See that this is what you mean."
+    }])
+    assert.deepStrictEqual(codes([Middleware.forRoutes(["/admin/*"], host)]), ["guard-with-routes"])
+  })
+
+  it.effect("reading shows nothing of a request but what is named", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const member = Middleware.when(
+        Middleware.reading(["method"], (facts) => {
+          seen.push(facts)
+          return facts.method === "GET"
+        }),
+        identifier
+      )
+      assert.isTrue(yield* asking([member], has("x-request-id", {}), ok))
+      assert.isFalse(yield* asking([member], has("x-request-id", { method: "POST" }), ok))
+      assert.deepStrictEqual(seen, [{ method: "GET" }, { method: "POST" }])
+    }))
+})
+
+describe("the examples and what the docs argue for", () => {
+  it.each([["notes", notes], ["metrics", withMetrics], ["opentelemetry", traced]] as const)(
+    "the stack of %s is all well",
+    (_, stack) => assert.deepStrictEqual(Stack.lint(stack), [])
+  )
+
+  it("each code has a line in the docs, and each line a code", () => {
+    const page = Fs.readFileSync(Path.join(import.meta.dirname, "../docs/order.md"), "utf8")
+    const told = [...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, code]) => code!)
+    const shown = [...new Set(harms.map(({ code }) => code)), "guard-with-routes"]
+    assert.sameMembers(told, shown)
+  })
 })

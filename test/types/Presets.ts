@@ -24,13 +24,14 @@ class User extends Authentication.Tag("app/User")<User, string>() {}
 const forwarded = Forwarded.middleware({ trust: "none" })
 const host = TrustedHost.middleware({ hosts: ["example.com"] })
 const session = Cart.middleware({ kind: "stored" })
-const limit = RateLimit.middleware({ limits: RateLimit.gcra({ limit: 1, window: "1 minute" }), key: RateLimit.client() })
+const limit = RateLimit.middleware({
+  limits: RateLimit.gcra({ limit: 1, window: "1 minute" }),
+  key: RateLimit.client()
+})
 const cors = Cors.middleware({ origins: ["https://example.com"] })
 
 const site = Stack.site({ forwarded, host, session })
-same<Middleware.Middleware.Provides<typeof site>,
-  AccessLog.Fields | Cart | Forwarded.Client | RequestId.RequestId
->()
+same<Middleware.Middleware.Provides<typeof site>, AccessLog.Fields | Cart | Forwarded.Client | RequestId.RequestId>()
 same<Middleware.Middleware.Requires<typeof site>, SessionStore.SessionStore>()
 
 // what a handler uses is there, and the app is served with a store alone
@@ -42,7 +43,8 @@ export const served = HttpRouter.empty.pipe(
 // parts are edited by name, and keep their types
 export const edited = Stack.replace(site, "Compression", Compression.middleware({ algorithms: ["gzip"] }))
 export const behind = Stack.after(site, "app/Cart", User.required())
-same<Middleware.Middleware.Provides<typeof behind>,
+same<
+  Middleware.Middleware.Provides<typeof behind>,
   AccessLog.Fields | Cart | Forwarded.Client | RequestId.RequestId | User
 >()
 // @ts-expect-error there is no such member
@@ -81,9 +83,7 @@ export const inline = Stack.api({
 })
 
 const api = Stack.api({ forwarded, host, cors, rateLimit: limit, authentication: User.required() })
-same<Middleware.Middleware.Provides<typeof api>,
-  AccessLog.Fields | Forwarded.Client | RequestId.RequestId | User
->()
+same<Middleware.Middleware.Provides<typeof api>, AccessLog.Fields | Forwarded.Client | RequestId.RequestId | User>()
 export const replaced = Stack.replace(api, "Cors", cors)
 same<
   Middleware.Middleware.Requires<typeof api>,
