@@ -124,14 +124,15 @@ const rules = [
     outer: ["hides-cookies"],
     inner: ["session", "authentication"],
     reason: "It hides the cookies from what is inside: nobody has a session there.",
-    remedy: "Put {outer} inside {inner}, on the routes that need no cookie."
+    remedy: "Leave out `cookies: \"hide\"`, or put {outer} around the routes alone that need no cookie."
   },
   {
     code: "nonce-under-cache",
     outer: ["cache"],
     inner: ["nonce"],
-    reason: "A response with a nonce is for one request and is not stored: the cache does nothing for such a page.",
-    remedy: "Put {outer} on the routes whose pages have no nonce, inside {inner}."
+    reason: "A nonce is for one response: one that is stored is everybody's, and who has read it may use it. Where " +
+      "SecurityHeaders has made it the page is not stored, and the cache does nothing.",
+    remedy: "Put {inner} outside {outer}, and {outer} around the routes whose pages have no nonce."
   },
   {
     code: "cache-outside-identifier",
