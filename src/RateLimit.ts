@@ -433,8 +433,12 @@ export interface ClientOptions {
  */
 export const client = (options: ClientOptions = {}): Key<Client> => {
   const networkOf = networker(options)
-  return (exchange) => networkOf(exchange.get(Client).address)
+  const key: Key<Client> = (exchange) => networkOf(exchange.get(Client).address)
+  ofClient.add(key)
+  return key
 }
+/** The keys that count who guesses. */
+const ofClient = new WeakSet<object>()
 
 const networker = ({ ipv4Prefix = 32, ipv6Prefix = 64 }: ClientOptions) => {
   between("ipv4Prefix", ipv4Prefix, 8, 32)
@@ -829,6 +833,7 @@ export const middleware = <
   const requires: ReadonlyArray<Middleware.NamedInRequires<RateLimitStore | KR | LR>> = [RateLimitStore]
   return Middleware.make({
     name: options.name ?? "RateLimit" as Name,
+    traits: ofClient.has(options.key) ? ["guard", "rate-limit", "by-client"] : ["guard", "rate-limit"],
     requires,
     request: (exchange) => {
       const { request } = exchange

@@ -45,6 +45,7 @@ import type {
   Refuse,
   RequestChanges,
   Respond,
+  Trait,
   Wrapping
 } from "../Middleware.js"
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
@@ -83,6 +84,22 @@ export interface Phase {
   readonly responds?: boolean | undefined
   readonly around?: ErasedWrap | undefined
   readonly bypass?: Bypass | undefined
+  readonly traits?: ReadonlyArray<Trait> | undefined
+}
+
+/** What `Stack.lint` sees of a middleware made from others. */
+export interface Made {
+  /** Of these one runs, or none. */
+  readonly of: ReadonlyArray<Any>
+  readonly by?: By | undefined
+  readonly traits?: ReadonlyArray<Trait> | undefined
+}
+
+/** What decides whether it runs, and whether it is known what that reads. */
+export interface By {
+  readonly label: string
+  readonly known: boolean
+  readonly routes?: ReadonlyArray<string> | undefined
 }
 
 /** What a server can know of what wraps without running it, before there is a fiber. */
@@ -94,6 +111,7 @@ export interface Bypass {
 }
 
 const phasesKey = Symbol.for("effect-middleware/Middleware/phases")
+const madeKey = Symbol.for("effect-middleware/Middleware/made")
 export const wrapping: Wrapping = { kind: "around" }
 const plain: Phases = { kind: "phases" }
 
@@ -101,13 +119,15 @@ const plain: Phases = { kind: "phases" }
 export const fromPhases = <P, F, R, H, Name extends string, Members>(
   name: Name,
   phases: ReadonlyArray<ErasedPhase>,
-  members: unknown = plain
+  members: unknown = plain,
+  made?: Made
 ): Middleware<P, F, R, H, Name, Members> => {
   const self = (app: ErasedApp) => apply(phases as ReadonlyArray<Phase>, app)
   Object.defineProperties(self, {
     name: { value: name },
     members: { value: members, enumerable: true },
-    [phasesKey]: { value: phases }
+    [phasesKey]: { value: phases },
+    [madeKey]: { value: made }
   })
   // the phantom says what the phases do; the constructors above state it from the phases' own types
   return self as unknown as Middleware<P, F, R, H, Name, Members>
@@ -131,6 +151,9 @@ export const phasesOf = (middleware: Any): ReadonlyArray<Phase> => {
   }
   return phases
 }
+
+export const madeOf = (middleware: Any): Made | undefined =>
+  (middleware as unknown as { readonly [madeKey]?: Made })[madeKey]
 
 export const isUnwrapped = (phase: Phase) => phase.around === undefined
 export const isSync = (phase: Phase) => phase.guard === undefined && phase.requestEffect === undefined
