@@ -281,6 +281,13 @@ export * as Stack from "./Stack.js"
 export * as Telemetry from "./Telemetry.js"
 
 /**
+ * What tests of an app and of a middleware need: a client without a socket.
+ *
+ * @since 0.1.0
+ */
+export * as Testing from "./Testing.js"
+
+/**
  * Ends what takes too long: a handler that does not answer, a body that does not come to its end.
  *
  * @since 0.1.0
