@@ -82,7 +82,7 @@ export const client = <E, R>(
     const cookies = new Map<string, string>()
     const send = ({ body, headers, method = "GET", url = "/" }: Request = {}) =>
       Effect.promise(async (signal) => {
-        const target = new URL(url, "http://localhost")
+        const target = new URL(url.startsWith("/") ? `http://localhost${url}` : url)
         const cookie = Array.from(cookies, ([name, value]) => `${name}=${value}`).join("; ")
         const response = await handler(
           new globalThis.Request(target, {

@@ -42,7 +42,7 @@ const sentOf = (cell: string): Sent => {
     if (field) headers[field[1]!] = field[2]!
     else body = bodyOf(span) ?? assert.fail(`neither a field nor a body: ${span}`)
   }
-  return { method, url: new URL(url, "http://localhost").href, headers, body }
+  return { method, url: url.startsWith("/") ? `http://localhost${url}` : url, headers, body }
 }
 
 const sections: ReadonlyArray<Section> = page.split(/^(?=#{2,3} )/m).map((text) => {

@@ -34,9 +34,10 @@ export const version = (): string =>
 
 /** Runs all apps in one process, each of them with its requests in order. */
 export const runAll = (apps: ReadonlyArray<readonly [code: string, requests: ReadonlyArray<Sent>]>) => {
-  const { status, stderr, stdout } = spawnSync(python!, [Path.join(import.meta.dirname, "starlette.py")], {
+  const { status, stderr, stdout } = spawnSync(python!, [Path.join(import.meta.dirname, "asgi.py")], {
     input: JSON.stringify(apps),
-    encoding: "utf8"
+    encoding: "utf8",
+    timeout: 20_000
   })
   if (status !== 0) throw new Error(stderr)
   return JSON.parse(stdout) as ReadonlyArray<ReadonlyArray<Answer>>

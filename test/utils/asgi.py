@@ -44,9 +44,14 @@ async def ask(app, request, cookies, state):
         "client": ("127.0.0.1", 50000), "server": (url.hostname, url.port or 80), "state": dict(state),
     }
     reply = {"status": 0, "headers": {}, "body": b""}
+    events = [{"type": "http.request", "body": body, "more_body": False}]
+    ended = asyncio.Event()
 
     async def receive():
-        return {"type": "http.request", "body": body, "more_body": False}
+        if events:
+            return events.pop()
+        await ended.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message):
         if message["type"] == "http.response.start":
@@ -60,6 +65,8 @@ async def ask(app, request, cookies, state):
                     cookies[key] = rest.partition(";")[0]
         else:
             reply["body"] += message.get("body", b"")
+            if not message.get("more_body", False):
+                ended.set()
 
     try:
         await app(scope, receive, send)
