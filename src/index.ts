@@ -281,7 +281,8 @@ export * as Stack from "./Stack.js"
 export * as Telemetry from "./Telemetry.js"
 
 /**
- * What tests of an app and of a middleware need: a client without a socket.
+ * What tests need of an app and of a middleware: a client without a socket, the laws that every middleware keeps, and
+ * attacks on it. It depends on no test runner.
  *
  * @since 0.1.0
  */

@@ -74,7 +74,9 @@ const check = (cell: string, answer: Answer) => {
   for (const span of spansOf(cell)) {
     const field = fieldOf(span)
     const body = bodyOf(span)
-    if (field && !fits(field[2]!, answer.headers[field[1]!] ?? "")) wrong.push(`${field[1]}: ${answer.headers[field[1]!]}`)
+    if (field && !fits(field[2]!, answer.headers[field[1]!] ?? "")) {
+      wrong.push(`${field[1]}: ${answer.headers[field[1]!]}`)
+    }
     if (body !== undefined && !fits(body, answer.body)) wrong.push(`"${answer.body}"`)
   }
   return wrong
@@ -106,7 +108,8 @@ const evaluate = (code: string): Exports => {
 describe("coming from Starlette", () => {
   it("every block of Python stands beside one of ours, and has requests", () => {
     const alone = sections.filter(({ python, rows, title, typescript }) =>
-      title !== "How to read this page" && python.length > 0 && !(python.length === 1 && typescript.length === 1 && rows.length > 0)
+      title !== "How to read this page" && python.length > 0 &&
+      !(python.length === 1 && typescript.length === 1 && rows.length > 0)
     )
     assert.deepStrictEqual(alone.map(({ title }) => title), [])
     assert.isAbove(tried.length, 30)
@@ -124,13 +127,19 @@ describe("coming from Starlette", () => {
   })
 
   for (const { rows, title, typescript: [code = ""] } of tried) {
-    it.scoped(`ours: ${title}`, () =>
+    it.scopedLive(`ours: ${title}`, () =>
       Effect.gen(function*() {
         const { app, layer = Layer.empty } = evaluate(code)
         const services = yield* Layer.build(Layer.merge(layer, Logger.remove(Logger.defaultLogger)))
         const send = yield* Effect.provide(Testing.client(app), services)
-        for (const { line, ours, sent: { body, ...sent } } of rows) {
-          const { cookies, headers, status, text } = yield* send({ ...sent, ...(body === "" ? {} : { body }) })
+        for (const { line, ours, sent } of rows) {
+          const { method, url: path, headers: fields, body } = sent
+          const { body: text, cookies, headers, status } = yield* send({
+            method,
+            path,
+            headers: fields,
+            ...(body === "" ? {} : { body })
+          })
           const answer = {
             status,
             headers: { ...headers, ...(cookies.length === 0 ? {} : { "set-cookie": cookies.join(", ") }) },
@@ -143,7 +152,9 @@ describe("coming from Starlette", () => {
 
   describe.skipIf(isMissing && process.env["CI"] !== "true")(isMissing ? `theirs (${install})` : "theirs", () => {
     it("every row is what Starlette answers", () => {
-      const replies = runAll(tried.map(({ python: [code = ""], rows }) => [prelude + code, rows.map(({ sent }) => sent)]))
+      const replies = runAll(
+        tried.map(({ python: [code = ""], rows }) => [prelude + code, rows.map(({ sent }) => sent)])
+      )
       const wrong = tried.flatMap(({ rows, title }, section) =>
         rows.flatMap(({ line, theirs }, row) =>
           check(theirs, replies[section]![row]!).map((what) => `${title}: ${line}: ${what}`)
