@@ -17,7 +17,6 @@ import {
   Data,
   Deferred,
   Effect,
-  Equal,
   Fiber,
   FiberId,
   FiberRef,
@@ -45,6 +44,7 @@ import {
   Plain,
   probe,
   same,
+  sameCauses,
   type Send,
   someEndings,
   stackOf,
@@ -581,7 +581,7 @@ const own: ReadonlyArray<Law> = [
       for (const [what] of cases) {
         inside.length = outside.length = 0
         yield* send(asks(what))
-        assert.isTrue(inside.length === outside.length && Equal.equals(inside[0], outside[0]), `${what}: ${outside}`)
+        sameCauses(what, outside, inside)
       }
     }), ({ answers, handles }) => handles && !answers),
   law("outside the stack a refusal is the failure it is", ({ serve }) =>
