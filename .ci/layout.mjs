@@ -26,6 +26,7 @@ export const shared = [
   "internal/answers",
   "internal/cacheBodies",
   "internal/flights",
+  "internal/laws",
   "internal/lift",
   "internal/recode",
   "internal/redisClient",

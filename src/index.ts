@@ -281,6 +281,14 @@ export * as Stack from "./Stack.js"
 export * as Telemetry from "./Telemetry.js"
 
 /**
+ * What tests need of an app and of a middleware: a client without a socket, the laws that every middleware keeps, and
+ * attacks on it. It depends on no test runner.
+ *
+ * @since 0.1.0
+ */
+export * as Testing from "./Testing.js"
+
+/**
  * Ends what takes too long: a handler that does not answer, a body that does not come to its end.
  *
  * @since 0.1.0
