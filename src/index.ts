@@ -131,6 +131,13 @@ export * as HttpException from "./HttpException.js"
 export * as HttpsRedirect from "./HttpsRedirect.js"
 
 /**
+ * Where idempotency keys and the answers to them are kept: the port, and what stands behind it in memory and in Redis.
+ *
+ * @since 0.1.0
+ */
+export * as IdempotencyStore from "./IdempotencyStore.js"
+
+/**
  * Lets requests in, or keeps them out, by the address of the client.
  *
  * @since 0.1.0
