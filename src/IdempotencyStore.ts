@@ -115,9 +115,7 @@ export interface Service {
  * @since 0.1.0
  * @category services
  */
-export class IdempotencyStore
-  extends Context.Tag("effect-middleware/IdempotencyStore")<IdempotencyStore, Service>()
-{}
+export class IdempotencyStore extends Context.Tag("effect-middleware/IdempotencyStore")<IdempotencyStore, Service>() {}
 
 /**
  * The store cannot be reached, does not answer in time, has no room or answers what no store would: 503, with `Retry-After`.

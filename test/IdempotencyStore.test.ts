@@ -9,8 +9,7 @@ suite("IdempotencyStore in memory", IdempotencyStore.layerMemory())
 const inMemory = (options?: IdempotencyStore.MemoryOptions) =>
   Effect.provide(IdempotencyStore.IdempotencyStore, IdempotencyStore.layerMemory(options))
 const terms = { fingerprint: "a", lease: 60_000, ttl: 600_000 }
-const tagOf = (store: IdempotencyStore.Service, key: string) =>
-  Effect.map(store.claim(key, terms), ({ _tag }) => _tag)
+const tagOf = (store: IdempotencyStore.Service, key: string) => Effect.map(store.claim(key, terms), ({ _tag }) => _tag)
 
 describe("memory", () => {
   it.effect("goes by the Clock, to the millisecond", () =>

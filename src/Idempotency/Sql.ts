@@ -251,7 +251,7 @@ export const transaction = (
         if (answer === undefined) return kept
         const { complete } = makeStatements(sql.withoutTransforms(), table)
         // the row is locked from here to the commit: until then nobody else can claim it
-        if (!(yield* complete(claim.value, answer, claim.value.ttl))) return yield* Idempotency.inProgress
+        if (!(yield* complete(claim.value, answer, claim.value.ttl))) return yield* claim.value.lost
         return kept
       })))
 }
@@ -282,7 +282,9 @@ const makeStatements = (sql: SqlClient.SqlClient, name: string) => {
   const take = (key: string, { fingerprint, lease, ttl }: Terms) =>
     withNow((now) =>
       sql<Row>`INSERT INTO ${table} AS t (key, fingerprint, token, answer, leased_until, expires_at)
-        VALUES (${key}, ${fingerprint}, ${now}, NULL, ${now} + ${micros(lease)}, ${now} + ${micros(Math.max(lease, ttl))})
+        VALUES (${key}, ${fingerprint}, ${now}, NULL, ${now} + ${micros(lease)}, ${now} + ${
+        micros(Math.max(lease, ttl))
+      })
         ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, token = ${greatest}(t.token + 1, excluded.token),
           answer = NULL, leased_until = excluded.leased_until, expires_at = excluded.expires_at
         WHERE t.expires_at <= excluded.token
@@ -323,7 +325,9 @@ const makeStatements = (sql: SqlClient.SqlClient, name: string) => {
     complete: ({ fingerprint, key, token }: Claim, answer: Answer, ttl: number) =>
       withNow((now) =>
         sql<Row>`INSERT INTO ${table} AS t (key, fingerprint, token, answer, leased_until, expires_at)
-          VALUES (${digest(key)}, ${fingerprint}, ${token}, ${Buffer.from(encodeAnswer(answer))}, 0, ${now} + ${micros(ttl)})
+          VALUES (${digest(key)}, ${fingerprint}, ${token}, ${Buffer.from(encodeAnswer(answer))}, 0, ${now} + ${
+          micros(ttl)
+        })
           ON CONFLICT (key) DO UPDATE SET answer = excluded.answer, leased_until = 0, expires_at = excluded.expires_at
           WHERE t.token = excluded.token RETURNING 1 AS done`
       ).pipe(isOne),

@@ -96,10 +96,16 @@ export const suite = <E>(
         for (let round = 0; round < traces; round++) {
           const tags = yield* Effect.forEach(
             Array.from({ length: 16 }),
-            () => tagOf(store, `${key} ${round}`),
+            () =>
+              tagOf(store, `${key} ${round}`),
             { concurrency: "unbounded" }
           )
-          assert.strictEqual(tags.filter((tag) => tag === "Claimed").length, 1)
+          assert.strictEqual(
+            tags.filter((tag) =>
+              tag === "Claimed"
+            ).length,
+            1
+          )
           assert.strictEqual(tags.filter((tag) => tag === "InProgress").length, 15)
         }
       }))
@@ -112,8 +118,10 @@ export const suite = <E>(
           const tokens = yield* Effect.forEach(
             Array.from({ length: 16 }),
             () =>
-              Effect.map(store.claim(`${key} ${round}`, terms()), (outcome) =>
-                outcome._tag === "Claimed" ? outcome.token : undefined),
+              Effect.map(
+                store.claim(`${key} ${round}`, terms()),
+                (outcome) => outcome._tag === "Claimed" ? outcome.token : undefined
+              ),
             { concurrency: "unbounded" }
           )
           const won = tokens.filter((token) => token !== undefined)
@@ -218,7 +226,9 @@ export const suite = <E>(
                 const claim = yield* claimed(store, `${key} ${run++}`)
                 assert.isTrue(yield* store.complete(claim, answer, minute))
                 const found = yield* store.claim(claim.key, terms())
-                if (found._tag !== "Answered") return assert.fail(found._tag)
+                if (found._tag !== "Answered") {
+                  return assert.fail(found._tag)
+                }
                 assert.deepStrictEqual(
                   { ...found.answer, body: [...found.answer.body] },
                   { ...answer, body: [...answer.body] }
@@ -242,8 +252,12 @@ export const suite = <E>(
     test("keys that are texts of any kind", (store, key) =>
       Effect.gen(function*() {
         const texts = ["", " ", "é", "{a}", "a:b", "\u0000", "\ud800", "'; DROP TABLE x --", "a".repeat(10_000)]
-        for (const text of texts) yield* claimed(store, `${key}${text}`)
-        for (const text of texts) assert.strictEqual(yield* tagOf(store, `${key}${text}`), "InProgress")
+        for (const text of texts) {
+          yield* claimed(store, `${key}${text}`)
+        }
+        for (const text of texts) {
+          assert.strictEqual(yield* tagOf(store, `${key}${text}`), "InProgress")
+        }
       }))
 
     test("does what one key with a lock would do, in any order of steps", (store, key) => {
@@ -285,15 +299,21 @@ export const suite = <E>(
                 } else if (mine !== undefined) {
                   if (op === "complete") {
                     assert.strictEqual(yield* store.complete(mine, answerOf(), minute), isOwner)
-                    if (isOwner) state = "done"
+                    if (isOwner) {
+                      state = "done"
+                    }
                   } else if (op === "release") {
                     assert.strictEqual(yield* store.release(mine), isOwner && state !== "done")
-                    if (isOwner && state !== "done") state = "free"
+                    if (isOwner && state !== "done") {
+                      state = "free"
+                    }
                   } else {
                     // a lease that is over at once stands for a process that has crashed
                     const lease = op === "renew" ? minute : 0
                     assert.strictEqual(yield* store.renew(mine, lease), isOwner && state !== "done")
-                    if (isOwner && state !== "done") state = op === "renew" ? "busy" : "free"
+                    if (isOwner && state !== "done") {
+                      state = op === "renew" ? "busy" : "free"
+                    }
                   }
                 }
               }
