@@ -21,7 +21,7 @@ import type * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -510,10 +510,14 @@ export class Claim extends Middleware.Service("effect-middleware/Idempotency/Cla
 // the middleware
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Stands in the context of what runs under a claim. */
+class Inside extends Context.Tag("effect-middleware/Idempotency/Inside")<Inside, true>() {}
+
 /** A claim, from the way in to the way out. */
 interface Held {
   readonly claim: Claimed
   isSettled: boolean
+  isRunning: boolean
   /** Ends what prolongs it. */
   stop: () => void
 }
@@ -636,7 +640,7 @@ export const middleware = <R = never, E = never, const Name extends string = "Id
             lost: refusal.inProgress,
             answerOf: (response) => answerOf(response, scope !== undefined)
           }
-          helds.set(exchange, { claim, isSettled: false, stop: ignore })
+          helds.set(exchange, { claim, isSettled: false, isRunning: false, stop: ignore })
           return Middleware.Provide(Option.some(claim))
         }
       }
@@ -734,12 +738,14 @@ export const middleware = <R = never, E = never, const Name extends string = "Id
       held.isSettled ? Effect.succeed(response) : Effect.flatMap(
         settle(exchange, held, response),
         (kept) => kept === undefined ? Effect.fail(refusal.inProgress) : Effect.succeed(kept)
-      ))
+      )).pipe(Effect.provideService(Inside, true))
     return Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Effect.forkDaemon(Effect.interruptible(prolong(exchange, held))), (beat) => {
         held.stop = () => beat.unsafeInterruptAsFork(beat.id())
+        held.isRunning = true
         return Effect.onExit(onInterrupt === "finish" ? apart(settled) : restore(settled), (exit) => {
           held.stop()
+          held.isRunning = false
           return Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) && !held.isSettled
             ? released(exchange, held)
             : Effect.void
@@ -771,10 +777,15 @@ export const middleware = <R = never, E = never, const Name extends string = "Id
     if (held === undefined) return Effect.void
     draft.setIfAbsent(ttlField, advertised)
     if (held.isSettled) return Effect.void
-    return Effect.map(settle(exchange, held, draft.toResponse()), (kept) => {
-      if (kept === undefined) draft.refuse(refusal.inProgress)
-      else if (kept.body !== draft.body) draft.setBody(kept.body)
-    })
+    return Effect.flatMap(Effect.serviceOption(Inside), (inside) =>
+      // who stands further out has not waited for the handler, which will have an answer of its own
+      held.isRunning && Option.isNone(inside) ? Effect.void : Effect.map(
+        settle(exchange, held, draft.toResponse()),
+        (kept) => {
+          if (kept === undefined) draft.refuse(refusal.inProgress)
+          else if (kept.body !== draft.body) draft.setBody(kept.body)
+        }
+      ))
   }
 
   return fromPhases(name, [
