@@ -1,6 +1,19 @@
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Data, Deferred, Effect, FastCheck, Fiber, Layer, Option, Redacted, Stream, TestClock, TestContext } from "effect"
+import {
+  Context,
+  Data,
+  Deferred,
+  Effect,
+  FastCheck,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  Stream,
+  TestClock,
+  TestContext
+} from "effect"
 import {
   Authentication,
   BodyLimit,
@@ -105,7 +118,10 @@ describe.each(someMounts)("$name", (mount) => {
         request: () => refuses ? Middleware.Refuse(new Closed()) : undefined
       })
       const { post, runs } = yield* once(
-        (run) => run === 1 ? Effect.dieMessage("broken") : Effect.fail(HttpException.unprocessableContent({ detail: `run ${run}` })),
+        (run) =>
+          run === 1
+            ? Effect.dieMessage("broken")
+            : Effect.fail(HttpException.unprocessableContent({ detail: `run ${run}` })),
         { mount, inside: [door] }
       )
       assert.strictEqual((yield* post("\"a\"")).status, 500)
@@ -419,14 +435,18 @@ describe("answers", () => {
       const answers: Record<string, () => HttpServerResponse.HttpServerResponse> = {
         bytes: () => HttpServerResponse.uint8Array(bytes, { contentType: "application/x-bytes" }),
         empty: () => HttpServerResponse.empty({ status: 200, headers: { "x-a": "" } }),
-        json: () => HttpServerResponse.unsafeJson({ a: "é" }, { headers: { etag: "\"1\"", "cache-control": "private" } }),
+        json: () =>
+          HttpServerResponse.unsafeJson({ a: "é" }, { headers: { etag: "\"1\"", "cache-control": "private" } }),
         text: () => HttpServerResponse.raw("é", { contentType: "text/x" }),
         "no type": () => HttpServerResponse.raw(bytes),
         blob: () => HttpServerResponse.raw(new Blob(["blob"], { type: "text/blob" })),
         form: () => HttpServerResponse.formData(form()),
         web: () =>
           HttpServerResponse.raw(
-            new Response("web", { status: 203, headers: [["x-web", "1"], ["set-cookie", "a=1"], ["set-cookie", "b=2"]] })
+            new Response("web", {
+              status: 203,
+              headers: [["x-web", "1"], ["set-cookie", "a=1"], ["set-cookie", "b=2"]]
+            })
           ),
         stream: () => HttpServerResponse.stream(Stream.make(bytes, bytes), { contentType: "application/x" }),
         fields: () => HttpServerResponse.text("x", { headers: { "x-user": "é, \"\\", link: "</>; rel=a, </>; rel=b" } })
@@ -479,8 +499,7 @@ describe("answers", () => {
   it.scoped("have the edits of what is further in, and are edited anew by what is further out", () =>
     Effect.gen(function*() {
       let n = 0
-      const stamp = (name: string) =>
-        Middleware.make({ name, response: (draft) => draft.set(`x-${name}`, `${++n}`) })
+      const stamp = (name: string) => Middleware.make({ name, response: (draft) => draft.set(`x-${name}`, `${++n}`) })
       const { post } = yield* once((run) => Effect.succeed(created(run)), {
         outside: [stamp("out")],
         inside: [stamp("in")]
@@ -525,7 +544,10 @@ describe("bodies of requests", () => {
   it.scoped("that are too large are refused, with and without a length, and by what limits them further out", () =>
     Effect.gen(function*() {
       const options = { maxRequestSize: 10 }
-      const streamed = Middleware.make({ name: "Streamed", request: (e) => e.deriveRequest({ stream: (body) => body }) })
+      const streamed = Middleware.make({
+        name: "Streamed",
+        request: (e) => e.deriveRequest({ stream: (body) => body })
+      })
       for (const mount of [node, own, mounts[0]!]) {
         for (
           const outside of [[], [streamed], [BodyLimit.middleware({ limit: 5 })], [
@@ -580,20 +602,23 @@ describe("claims", () => {
       assert.strictEqual(tokens.length, 3)
     }).pipe(Effect.provide(memory)))
 
-  it.scoped.each([node, own])("a client that leaves finds the answer when it comes again: $name", (mount) =>
-    Effect.gen(function*() {
-      const { entered, handler, open } = yield* gated
-      const { post, runs } = yield* once(handler, { mount })
-      const leaves = yield* Effect.fork(post("\"a\""))
-      yield* answered(entered)
-      yield* Fiber.interrupt(leaves)
-      assert.strictEqual((yield* answered(post("\"a\""))).status, 409)
-      yield* open
-      const reply = yield* soon(post("\"a\""), ({ status }) => status !== 409)
-      assert.isTrue(isReplay(reply))
-      assert.strictEqual(reply.body, "no. 1")
-      assert.strictEqual(runs(), 1)
-    }).pipe(Effect.provide(memory)))
+  it.scoped.each([node, own])(
+    "a client that leaves finds the answer when it comes again: $name",
+    (mount) =>
+      Effect.gen(function*() {
+        const { entered, handler, open } = yield* gated
+        const { post, runs } = yield* once(handler, { mount })
+        const leaves = yield* Effect.fork(post("\"a\""))
+        yield* answered(entered)
+        yield* Fiber.interrupt(leaves)
+        assert.strictEqual((yield* answered(post("\"a\""))).status, 409)
+        yield* open
+        const reply = yield* soon(post("\"a\""), ({ status }) => status !== 409)
+        assert.isTrue(isReplay(reply))
+        assert.strictEqual(reply.body, "no. 1")
+        assert.strictEqual(runs(), 1)
+      }).pipe(Effect.provide(memory))
+  )
 
   it.scoped("with \"release\" it ends the handler, and the key is free", () =>
     Effect.gen(function*() {
@@ -601,9 +626,11 @@ describe("claims", () => {
       let interrupted = 0
       const { post, runs } = yield* once(
         (run) =>
-          run > 1 ? Effect.succeed(created(run)) : Effect.zipRight(Deferred.succeed(entered, undefined), Effect.never).pipe(
-            Effect.onInterrupt(() => Effect.sync(() => interrupted++))
-          ),
+          run > 1 ?
+            Effect.succeed(created(run)) :
+            Effect.zipRight(Deferred.succeed(entered, undefined), Effect.never).pipe(
+              Effect.onInterrupt(() => Effect.sync(() => interrupted++))
+            ),
         { mount: mounts.find(({ name }) => name === "Stack.serveRouter, Node")!, options: { onInterrupt: "release" } }
       )
       const leaves = yield* Effect.fork(post("\"a\""))
@@ -737,7 +764,10 @@ describe("a store that is down", () => {
       assert.strictEqual((yield* post("\"a\"")).status, 409)
       yield* open
       assert.strictEqual((yield* answered(Fiber.join(first))).status, 201)
-      const failing = yield* Effect.provide(once((run) => run === 1 ? Effect.die("x") : Effect.succeed(created(run))), layer)
+      const failing = yield* Effect.provide(
+        once((run) => run === 1 ? Effect.die("x") : Effect.succeed(created(run))),
+        layer
+      )
       down.add("release")
       assert.strictEqual((yield* failing.post("\"b\"")).status, 500)
       assert.strictEqual((yield* failing.post("\"b\"")).status, 409)

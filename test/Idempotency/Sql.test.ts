@@ -86,7 +86,8 @@ const common = (it: Vitest.MethodsNonLive<SqlClient.SqlClient, true>) => {
         )
       let handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, unknown> = pay(1)
       let claim: IdempotencyStore.Claim | undefined
-      const noted = Effect.tap(Idempotency.Claim, (found) => Effect.sync(() => claim = Option.getOrUndefined(found)))
+      const noted = Effect.tap(Idempotency.Claim, (found) =>
+        Effect.sync(() => claim = Option.getOrUndefined(found)))
       const { post, runs } = yield* once(() => Effect.zipRight(noted, Effect.suspend(() => handler)))
 
       // once
@@ -121,7 +122,10 @@ const common = (it: Vitest.MethodsNonLive<SqlClient.SqlClient, true>) => {
       assert.strictEqual((yield* post(key)).status, 500)
       assert.deepStrictEqual(yield* paid, [1, 2, 3, 5])
       assert.strictEqual((yield* post(key)).body, "paid 5")
-      assert.strictEqual((yield* store.claim(claim!.key, { ...terms, fingerprint: claim!.fingerprint }))._tag, "Answered")
+      assert.strictEqual(
+        (yield* store.claim(claim!.key, { ...terms, fingerprint: claim!.fingerprint }))._tag,
+        "Answered"
+      )
     }).pipe(Effect.provide(storeOf({ ...patient, table: "together" }))))
 }
 

@@ -79,7 +79,10 @@ typeOf(Idempotency.middleware({ scope: RateLimit.firstOf(RateLimit.principal(Use
   Of<Authentication.OptionOf<User> | Forwarded.Client>
 >()
 const asking = (() =>
-  Effect.flatMap(Database, ({ url }) => url === "" ? Effect.fail(new NoScope()) : Effect.succeed(url))) satisfies Idempotency.Scope<
+  Effect.flatMap(
+    Database,
+    ({ url }) => url === "" ? Effect.fail(new NoScope()) : Effect.succeed(url)
+  )) satisfies Idempotency.Scope<
     Database,
     NoScope
   >

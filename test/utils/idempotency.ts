@@ -23,7 +23,11 @@ export const once = (
     const bodies: Array<string> = []
     const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
       Effect.flatMap(Effect.orDie(request.text), (body) => handler(bodies.push(body)))) as App
-    const idempotency = Idempotency.middleware({ scope: ({ request }) => request.headers["x-user"], ...options })
+    const idempotency = Idempotency.middleware({
+      scope: ({ request }) =>
+        request.headers["x-user"],
+      ...options
+    })
     const send = yield* mount.mount(app, stackOf(...outside, idempotency, ...inside))
     const post = (key: string | undefined, body = "a", { headers, ...init }: Init = {}) =>
       send({
