@@ -168,11 +168,17 @@ export const laws = <M extends Middleware.Any>(
     readonly request?: Request | undefined
     /** Whether it answers the failures of what is inside. Then it is to answer as platform would. */
     readonly answers?: boolean | undefined
+    /** Whether it reads a stream before it is sent, as one does that keeps the response. */
+    readonly buffers?: boolean | undefined
+    /** Whether what is inside runs to its end, also when the client has left. */
+    readonly finishes?: boolean | undefined
   } = {}
 ): ReadonlyArray<Check<Needs<M>>> => {
-  const { answers = false, request } = options
+  const { answers = false, buffers = false, finishes = false, request } = options
   const place: Laws.Place = {
     answers,
+    buffers,
+    finishes,
     handles: true,
     router: "none",
     within,

@@ -131,6 +131,21 @@ export * as HttpException from "./HttpException.js"
 export * as HttpsRedirect from "./HttpsRedirect.js"
 
 /**
+ * Has what a client sends twice done once: by the `Idempotency-Key` of the request
+ * (draft-ietf-httpapi-idempotency-key-header-07), which a client makes for what it wants and sends again when it tries again.
+ *
+ * @since 0.1.0
+ */
+export * as Idempotency from "./Idempotency.js"
+
+/**
+ * Where idempotency keys and the answers to them are kept: the port, and what stands behind it in memory and in Redis.
+ *
+ * @since 0.1.0
+ */
+export * as IdempotencyStore from "./IdempotencyStore.js"
+
+/**
  * Lets requests in, or keeps them out, by the address of the client.
  *
  * @since 0.1.0

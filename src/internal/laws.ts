@@ -50,10 +50,18 @@ export interface Setting {
   readonly around?: Wrap
 }
 
-/** The middleware under test in a mount, ready for apps. */
-export interface Place {
+/** What a middleware may do that others do not. */
+export interface Traits {
   /** Whether it answers the failures of what is inside; then as platform would. */
   readonly answers: boolean
+  /** Whether it reads a stream before it is sent. */
+  readonly buffers: boolean
+  /** Whether what is inside runs to its end, whoever has left. */
+  readonly finishes: boolean
+}
+
+/** The middleware under test in a mount, ready for apps. */
+export interface Place extends Traits {
   /** Whether the app's own failure can be handled there: platform's serve mounts answer it further in. */
   readonly handles: boolean
   /** Where the mount's own router stands, and so who sees that there is no route. */
@@ -65,7 +73,7 @@ export interface Place {
 
 export interface Law {
   readonly name: string
-  readonly applies: (place: Pick<Place, "answers" | "handles" | "router">) => boolean
+  readonly applies: (place: Traits & Pick<Place, "handles" | "router">) => boolean
   readonly check: (place: Place) => Effect.Effect<unknown, unknown, Scope>
 }
 
@@ -217,39 +225,42 @@ export const laws: ReadonlyArray<Law> = [
       yield* answered(Deferred.await(began), within)
       yield* Fiber.interrupt(client)
       yield* answered(Deferred.await(ended), within)
-    })),
-  law("what a handler acquires is released once, after the response", ({ serve, within }) =>
-    Effect.gen(function*() {
-      const stream = Stream.fromIterable(["a", "b"]).pipe(
-        Stream.tap((s) => Effect.sync(() => log.push(s))),
-        Stream.encodeText
-      )
-      const cases: ReadonlyArray<readonly [string, ErasedApp, ReadonlyArray<string>]> = [
-        ["an answer", HttpServerResponse.text("ok"), []],
-        ["a failure", Effect.fail(new Teapot()), []],
-        ["a stream", HttpServerResponse.stream(stream), ["a", "b"]]
-      ]
-      const log: Array<string> = []
-      let released = yield* Deferred.make<void>()
-      const acquire = Effect.addFinalizer(() =>
-        Effect.suspend(() => {
-          log.push("released")
-          return Deferred.succeed(released, undefined)
+    }), ({ finishes }) => !finishes),
+  law(
+    "what a handler acquires is released once, after the response",
+    ({ buffers, serve, within }) =>
+      Effect.gen(function*() {
+        const stream = Stream.fromIterable(["a", "b"]).pipe(
+          Stream.tap((s) => Effect.sync(() => log.push(s))),
+          Stream.encodeText
+        )
+        const cases: ReadonlyArray<readonly [string, ErasedApp, ReadonlyArray<string>]> = [
+          ["an answer", HttpServerResponse.text("ok"), []],
+          ["a failure", Effect.fail(new Teapot()), []],
+          ["a stream", HttpServerResponse.stream(stream), ["a", "b"]]
+        ]
+        const log: Array<string> = []
+        let released = yield* Deferred.make<void>()
+        const acquire = Effect.addFinalizer(() =>
+          Effect.suspend(() => {
+            log.push("released")
+            return Deferred.succeed(released, undefined)
+          })
+        )
+        const send = yield* serve(Effect.zipRight(acquire, byCase(cases)), {
+          outside: [probe("outer", log)],
+          inside: [Middleware.make({ name: "inner", response: () => void log.push("inner") })]
         })
-      )
-      const send = yield* serve(Effect.zipRight(acquire, byCase(cases)), {
-        outside: [probe("outer", log)],
-        inside: [Middleware.make({ name: "inner", response: () => void log.push("inner") })]
+        for (const [what, , streamed] of cases) {
+          log.length = 0
+          released = yield* Deferred.make<void>()
+          yield* send(asks(what))
+          yield* answered(Deferred.await(released), within)
+          yield* Effect.yieldNow()
+          same(what, log, ["inner", ...(buffers ? [...streamed, "outer"] : ["outer", ...streamed]), "released"])
+        }
       })
-      for (const [what, , streamed] of cases) {
-        log.length = 0
-        released = yield* Deferred.make<void>()
-        yield* send(asks(what))
-        yield* answered(Deferred.await(released), within)
-        yield* Effect.yieldNow()
-        same(what, log, ["inner", "outer", ...streamed, "released"])
-      }
-    })),
+  ),
   law("two cookies of one name on two paths both leave", ({ serve }) =>
     Effect.gen(function*() {
       const handler = HttpServerResponse.unsafeSetCookie(HttpServerResponse.empty(), "sid", "handler", { path: "/" })

@@ -49,6 +49,7 @@ import {
   someEndings,
   stackOf,
   Teapot,
+  type Traits,
   type Wrap,
   wrap
 } from "../../src/internal/laws.js"
@@ -58,29 +59,30 @@ export { answered, type ErasedApp, type Law, Plain, probe, stackOf, Teapot, wrap
 
 type Response = HttpServerResponse.HttpServerResponse
 
-export interface Subject {
+export interface Subject extends Traits {
   readonly name: string
   readonly make: () => Middleware.Any
   /** What a request must have for the middleware to let it through. */
   readonly allowed: Init
   /** What the middleware requires. */
   readonly layer: Layer.Layer<never>
-  /** Whether it answers the failures of what is inside; then as platform would. */
-  readonly answers: boolean
 }
 
 export const subject = (
   name: string,
   make: () => Middleware.Any,
   options: Partial<Omit<Subject, "name" | "make">> = {}
-): Subject => ({ name, make, allowed: {}, layer: Layer.empty, answers: false, ...options })
+): Subject => ({ name, make, allowed: {}, layer: Layer.empty, ...nothing, ...options })
+const nothing: Traits = { answers: false, buffers: false, finishes: false }
 
 /** Whether the law holds there, or how it does not. One clock watches over all of its requests: one for each is half of a request. */
 export const holds = (law: Law, mount: Mount, subject: Subject): Effect.Effect<Exit.Exit<unknown, unknown>> =>
   Effect.exit(answered(
-    Effect.scoped(law.check({ ...mount, answers: subject.answers, serve: serve(mount, subject) })),
+    Effect.scoped(law.check({ ...mount, ...traitsOf(subject), serve: serve(mount, subject) })),
     "10 seconds"
   ))
+
+export const traitsOf = ({ answers, buffers, finishes }: Traits): Traits => ({ answers, buffers, finishes })
 
 const serve = (mount: Mount, { allowed, layer, make }: Subject): Place["serve"] => (app, setting = {}) =>
   Effect.gen(function*() {
@@ -688,7 +690,7 @@ const own: ReadonlyArray<Law> = [
       yield* TestClock.adjust("1 minute")
       expectEdits("timed out", yield* Fiber.join(reply), 504, "inner", "outer")
       assert.deepStrictEqual(log, ["inner", "outer"])
-    }))
+    }), ({ finishes }) => !finishes)
 ]
 
 /** Of two with one name that of this package counts, which tries more cases. */

@@ -1,5 +1,5 @@
 /** Every middleware there is, as the laws take it. */
-import { HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
+import { Headers, HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
 import type { Layer } from "effect"
 import { Data, Effect, Option, Redacted, Schema } from "effect"
 import {
@@ -16,6 +16,8 @@ import {
   Forwarded,
   Hsts,
   HttpsRedirect,
+  Idempotency,
+  IdempotencyStore,
   IpRestriction,
   Metrics,
   Middleware,
@@ -88,6 +90,14 @@ class Blocked extends IpRestriction.Tag("test/Blocked")<Blocked>() {}
 const rewritten = Middleware.make({
   name: "Rewritten",
   request: (exchange) => exchange.deriveRequest({ stream: (body) => body })
+})
+/** Gives each request a key of its own. */
+let keys = 0
+const keyed = Middleware.make({
+  name: "Keyed",
+  request: (exchange) => {
+    exchange.deriveRequest({ headers: Headers.set(exchange.request.headers, "idempotency-key", `"${keys++}"`) })
+  }
 })
 /** What a subject requires, which its type no longer says. */
 const supplied = <A>(layer: Layer.Layer<A>) => layer as unknown as Layer.Layer<never>
@@ -258,6 +268,21 @@ export const subjects: ReadonlyArray<Subject> = [
     ...secure,
     layer: supplied(ResponseCacheStore.layerMemory())
   }),
+  subject("Idempotency, without a key", () => Idempotency.middleware({ scope: "everyone" }), {
+    layer: supplied(IdempotencyStore.layerMemory())
+  }),
+  ...(["finish", "release"] as const).map((onInterrupt) =>
+    subject(
+      `Idempotency, of a key, ${onInterrupt}`,
+      () => stackOf(keyed, Idempotency.middleware({ scope: "everyone", onInterrupt })),
+      {
+        allowed: { method: "POST" },
+        layer: supplied(IdempotencyStore.layerMemory()),
+        buffers: true,
+        finishes: onInterrupt === "finish"
+      }
+    )
+  ),
   subject("WebSocket", () => WebSocket.middleware()),
   subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
 ]
