@@ -102,7 +102,7 @@ export interface By {
   readonly routes?: ReadonlyArray<string> | undefined
 }
 
-/** What a server can know of what wraps without running it, before there is a fiber. */
+/** Of what wraps and lets responses by as they are: what a server can know without running it, before there is a fiber. */
 export interface Bypass {
   /** Whether it lets the request by as it is. */
   readonly enters: (run: ExchangeImpl) => boolean
@@ -333,7 +333,7 @@ export class ExchangeImpl implements Exchange {
 
   give(key: string, value: unknown) {
     if (!this.owned) {
-      this.services = new Map(this.services)
+      this.services = copyOf(this.services)
       this.owned = true
     }
     this.services.set(key, value)
@@ -502,6 +502,13 @@ interface FiberInternals {
   readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
 }
 
+/** By `forEach`, since the constructor makes an array of each entry. */
+export const copyOf = <K, V>(map: ReadonlyMap<K, V>): Map<K, V> => {
+  const copy = new Map<K, V>()
+  map.forEach((value, key) => copy.set(key, value))
+  return copy
+}
+
 /** Several FiberRefs for the price of one; `setFiberRef` would also leave out a context that is `Equal`. */
 const setAll = (fiber: AnyFiber, entries: ReadonlyArray<Setting>) =>
   (fiber as unknown as FiberInternals).setFiberRefs(withSettings(refsOf(fiber), fiber.id(), entries))
@@ -511,7 +518,7 @@ export const withSettings = (
   id: FiberId.Runtime,
   entries: ReadonlyArray<Setting>
 ): FiberRefs.FiberRefs => {
-  const locals = new Map(refs.locals)
+  const locals = copyOf(refs.locals)
   for (const [ref, value] of entries) {
     const stack = locals.get(ref) ?? []
     locals.set(ref, [[id, value], ...(stack[0]?.[0] === id ? stack.slice(1) : stack)])
@@ -598,6 +605,8 @@ interface Frame {
   readonly index: number
   /** Whether something wraps what is inside it. */
   readonly wrap: boolean
+  /** Whether it is wrapped by what leaves responses as they are: they are edited further out, with those of the next frame. */
+  readonly defers: boolean
   readonly phases: ReadonlyArray<Phase>
   next: ErasedApp
   /** Whether the log has been told that a failure was handled too late. */
@@ -626,6 +635,7 @@ export const apply = (
   const frames: Array<Frame> = [...wraps, phases.length - 1].map((end, index) => ({
     index,
     wrap: index < wraps.length,
+    defers: index > 0 && phases[wraps[index - 1]!]!.bypass !== undefined,
     phases: phases.slice(index === 0 ? 0 : wraps[index - 1]! + 1, end + 1),
     next: app,
     told: false
@@ -749,7 +759,7 @@ const go = (
   if (ended !== undefined) {
     exchange.conclude(ended)
     exchange.installAnnotations(fiber)
-    if (ended._tag === "Respond") return depart(fiber, exchange, ended.response)
+    if (ended._tag === "Respond") return depart(fiber, exchange, frame, ended.response)
     return refuse(fiber, exchange, ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
   }
   exchange.install(fiber)
@@ -766,7 +776,7 @@ const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedA
   return Effect.matchCauseEffect(frame.next, {
     onSuccess: (response) => {
       const late = isLate(fiber, exchange, frame, Cause.empty)
-      const departed = depart(fiber, exchange, response)
+      const departed = depart(fiber, exchange, frame, response)
       return late ? Effect.zipRight(tooLate(nameOf(frame)), departed) : departed
     },
     onFailure: (cause) => {
@@ -894,8 +904,8 @@ const lift = (response: Response | Effect.Effect<Response, never, unknown>): Eff
   HttpServerResponse.isServerResponse(response) ? Effect.succeed(response) : response as Effect.Effect<Response>
 
 /** A response leaves through a frame. */
-const depart = (fiber: AnyFiber, exchange: ExchangeImpl, response: Response): ErasedApp => {
-  const flushed = lift(flush(exchange, response))
+const depart = (fiber: AnyFiber, exchange: ExchangeImpl, { defers }: Frame, response: Response): ErasedApp => {
+  const flushed = lift(defers && exchange.parent !== undefined ? response : flush(exchange, response))
   if (exchange.parent !== undefined) exchange.parent.child = exchange
   exchange.installAnnotations(fiber)
   exchange.leave(fiber)

@@ -33,6 +33,7 @@ import { pipeline } from "node:stream/promises"
 import {
   answered,
   begin,
+  copyOf,
   type ErasedApp,
   markAnswered,
   originalOf,
@@ -231,7 +232,7 @@ const contextOf = (
   request: HttpServerRequest.HttpServerRequest,
   scope: Scope.Scope
 ): Context.Context<never> => {
-  const all = new Map(services)
+  const all = copyOf(services)
   all.set(HttpServerRequest.HttpServerRequest.key, request)
   all.set(Scope.Scope.key, scope)
   all.set(Tracer.ParentSpan.key, new RequestSpan(request, spanOf))
