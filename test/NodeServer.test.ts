@@ -338,6 +338,33 @@ describe("a request", () => {
     }))
 })
 
+describe("a request has an answer", () => {
+  const handled = (handler: HttpApp.PreResponseHandler, app: HttpApp.Default<unknown>) =>
+    Effect.zipRight(HttpApp.appendPreResponseHandler(handler), app)
+  const unwritable = HttpServerResponse.text("ok", { headers: { "x-a": "\u0000" } })
+  const broken: Record<string, HttpApp.Default<unknown>> = {
+    "a response handler dies": handled(() => Effect.die("no"), ok),
+    "a response handler throws": handled(() => {
+      throw new Error("no")
+    }, ok),
+    "a response handler dies, and the app has failed": handled(() => Effect.die("no"), Effect.fail("x")),
+    "a field cannot be written": unwritable,
+    "a status cannot be written": HttpServerResponse.text("ok", { status: 9999 }),
+    "a field of a failure cannot be written": Effect.fail(unwritable)
+  }
+  const native = Effect.runSync(Effect.tracer)
+  const traced = Layer.setTracer(
+    Tracer.make({ context: (f, fiber) => native.context(f, fiber), span: (...args) => native.span(...args) })
+  )
+  describe.each([["untraced", Layer.empty], ["traced", traced]] as const)("%s", (_, tracer) => {
+    it.scoped.each(Object.entries(broken))("where %s", ([, app]) =>
+      Effect.gen(function*() {
+        const port = yield* on(Layer.provide(HttpServer.serve(app as HttpApp.Default), tracer) as Served)
+        assert.strictEqual((yield* answered(request(port))).status, 500)
+      }))
+  })
+})
+
 describe("Expect: 100-continue", () => {
   const expecting = (length: number) =>
     `POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: ${length}\r\nConnection: close\r\n\r\n`
