@@ -109,6 +109,13 @@ export * as ExceptionHandlers from "./ExceptionHandlers.js"
 export * as Forwarded from "./Forwarded.js"
 
 /**
+ * Header fields that every response has, or has not, and those that a handler is to see: set, append, remove, propagate.
+ *
+ * @since 0.1.0
+ */
+export * as Headers from "./Headers.js"
+
+/**
  * Has browsers come by https alone, for as long as you say: HTTP Strict Transport Security (RFC 6797).
  *
  * @since 0.1.0
