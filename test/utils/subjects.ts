@@ -14,6 +14,7 @@ import {
   Decompression,
   ExceptionHandlers,
   Forwarded,
+  Headers,
   Hsts,
   HttpsRedirect,
   IpRestriction,
@@ -166,6 +167,10 @@ export const subjects: ReadonlyArray<Subject> = [
   }),
   subject("HttpsRedirect", () => behindProxy(HttpsRedirect.middleware()), secure),
   subject("Hsts", () => behindProxy(Hsts.middleware()), secure),
+  subject(
+    "Headers",
+    () => Headers.middleware({ set: { "x-served-by": "laws" }, propagate: ["x-id"], request: { remove: ["x-none"] } })
+  ),
   subject("AccessLog", () => behindProxy(AccessLog.middleware()), secure),
   subject("Metrics", () => behindProxy(Metrics.middleware()), secure),
   subject("ServerTiming", () => ServerTiming.middleware({ details: true, processTime: true })),
