@@ -50,6 +50,14 @@ export * as ConcurrencyLimit from "./ConcurrencyLimit.js"
 export * as Conditional from "./Conditional.js"
 
 /**
+ * Minimal attributes of every cookie that leaves, whoever has set it: Secure, HttpOnly and SameSite, and what browsers ask
+ * of a cookie before they keep it (RFC 6265bis).
+ *
+ * @since 0.1.0
+ */
+export * as Cookies from "./Cookies.js"
+
+/**
  * Says which other origins may read the responses, and answers the preflights of browsers.
  *
  * @since 0.1.0
