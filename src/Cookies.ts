@@ -16,6 +16,7 @@
  * @since 0.1.0
  */
 import * as Platform from "@effect/platform/Cookies"
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as Duration from "effect/Duration"
 import * as LogLevel from "effect/LogLevel"
@@ -66,13 +67,11 @@ export interface Options<Name extends string = string> {
  * @since 0.1.0
  * @category errors
  */
-export class InsecureCookie extends Schema.TaggedError<InsecureCookie>("effect-middleware/InsecureCookie")(
+export class InsecureCookie extends Schema.TaggedError<InsecureCookie>("effect-middleware/Cookies/InsecureCookie")(
   "InsecureCookie",
-  {}
+  {},
+  HttpApiSchema.annotations({ status: 500 })
 ) implements HttpServerRespondable.Respondable {
-  /**
-   * @since 0.1.0
-   */
   [HttpServerRespondable.symbol]() {
     return ProblemDetails.toResponse({ status: 500 })
   }
