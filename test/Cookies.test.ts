@@ -1,4 +1,5 @@
-import { Cookies as Platform, HttpServerResponse } from "@effect/platform"
+import type { Cookies as Platform } from "@effect/platform"
+import { HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Data, Duration, Effect, Layer, Logger, Schema, TestClock } from "effect"
 import { Cookies, Middleware, Session, SessionStore, Stack } from "effect-middleware"
@@ -192,7 +193,10 @@ describe("middleware", () => {
         Schema.Struct({ items: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
       ) {}
       const session = Cart.middleware({ kind: "stored" })
-      const add = Effect.zipRight(Effect.flatMap(Cart, (cart) => cart.update(({ items }) => ({ items: items + 1 }))), ok)
+      const add = Effect.zipRight(
+        Effect.flatMap(Cart, (cart) => cart.update(({ items }) => ({ items: items + 1 }))),
+        ok
+      )
       const end = Effect.zipRight(Effect.flatMap(Cart, (cart) => cart.destroy), ok)
       const context = yield* Layer.build(SessionStore.layerMemory())
       const served = (app: typeof add | typeof end, options: Cookies.Options, headers: Record<string, string> = {}) =>

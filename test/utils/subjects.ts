@@ -9,6 +9,7 @@ import {
   Compression,
   ConcurrencyLimit,
   Conditional,
+  Cookies,
   Cors,
   Csrf,
   Decompression,
@@ -171,6 +172,7 @@ export const subjects: ReadonlyArray<Subject> = [
     "Headers",
     () => Headers.middleware({ set: { "x-served-by": "laws" }, propagate: ["x-id"], request: { remove: ["x-none"] } })
   ),
+  subject("Cookies", () => Cookies.middleware({ secure: false, httpOnly: false, sameSite: "none" })),
   subject("AccessLog", () => behindProxy(AccessLog.middleware()), secure),
   subject("Metrics", () => behindProxy(Metrics.middleware()), secure),
   subject("ServerTiming", () => ServerTiming.middleware({ details: true, processTime: true })),
