@@ -50,6 +50,14 @@ export * as ConcurrencyLimit from "./ConcurrencyLimit.js"
 export * as Conditional from "./Conditional.js"
 
 /**
+ * Minimal attributes of every cookie that leaves, whoever has set it: Secure, HttpOnly and SameSite, and what browsers ask
+ * of a cookie before they keep it (RFC 6265bis).
+ *
+ * @since 0.1.0
+ */
+export * as Cookies from "./Cookies.js"
+
+/**
  * Says which other origins may read the responses, and answers the preflights of browsers.
  *
  * @since 0.1.0
@@ -107,6 +115,13 @@ export * as ExceptionHandlers from "./ExceptionHandlers.js"
  * @since 0.1.0
  */
 export * as Forwarded from "./Forwarded.js"
+
+/**
+ * Header fields that every response has, or has not, and those that a handler is to see: set, append, remove, propagate.
+ *
+ * @since 0.1.0
+ */
+export * as Headers from "./Headers.js"
 
 /**
  * Has browsers come by https alone, for as long as you say: HTTP Strict Transport Security (RFC 6797).
