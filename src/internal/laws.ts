@@ -326,9 +326,11 @@ export const laws: ReadonlyArray<Law> = [
       const other = [shown(yield* answered(ask("two"), within)), shown(yield* answered(ask("two"), within))] as const
       yield* Deferred.succeed(open, undefined)
       const overlapped = shown(yield* answered(Fiber.join(held), within))
+      const after = shown(yield* answered(ask("one"), within))
       for (const [name, value] of Object.entries(overlapped)) {
         // what is not the same for the same request, a time or a count, tells nothing
-        const isStable = alone[0][name] === alone[1][name] && other[0][name] === other[1][name]
+        const isStable = alone[0][name] === alone[1][name] && alone[0][name] === after[name] &&
+          other[0][name] === other[1][name]
         if (isStable && value !== alone[0][name] && value === other[0][name]) {
           same(`${name}, while another request came and went`, value, alone[0][name])
         }
