@@ -245,7 +245,7 @@ const build = (
  * import { Schema } from "effect"
  *
  * class Cart extends Session.Tag("app/Cart")<Cart>()(Schema.Struct({ items: Schema.Array(Schema.String) }), {
- *   initial: { items: [] }
+ *   initial: () => ({ items: [] })
  * }) {}
  *
  * const stack = Stack.site({

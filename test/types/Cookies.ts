@@ -12,3 +12,11 @@ typeOf(Cookies.middleware(options)).is<Of<string>>()
 // a response is replaced, which no handler of the app's failures sees
 declare const app: HttpApp.Default
 typeOf(app.pipe(Cookies.middleware({ onViolation: "refuse" }))).is<HttpApp.Default>()
+
+// the rules alone
+declare const sameSite: Cookies.SameSite
+declare const facts: Cookies.Facts
+typeOf(Cookies.policy({ sameSite })({ name: "a" }, facts)).is<Cookies.Verdict>()
+typeOf(new Cookies.InsecureCookie()._tag).is<"InsecureCookie">()
+// @ts-expect-error no such attribute
+Cookies.policy({ sameSite: "some" })

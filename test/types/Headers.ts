@@ -14,3 +14,10 @@ typeOf(app.pipe(Headers.middleware({ remove: ["server"] }))).is<HttpApp.Default>
 
 // the rules alone
 typeOf(Headers.policy(options)).is<Headers.Policy>()
+
+// a value is a text, or is made of the request
+const made: Headers.Value = ({ request }) => request.headers["x-a"]
+const fields: Headers.Fields = { "x-a": made, "x-b": "1" }
+Headers.middleware({ set: fields, request: { set: fields } })
+// @ts-expect-error a field has a text
+Headers.middleware({ set: { "x-a": 1 } })

@@ -102,3 +102,13 @@ export const reading = Middleware.reading(["method"], ({ method }) => method ===
 Middleware.reading(["method"], ({ headers }) => headers["x"] === "1")
 // @ts-expect-error nor may it ask for them
 Middleware.reading(["headers"], () => true)
+
+// what is said of a part that is missing, and of an order
+same<Parameters<typeof Stack.lint>, [stack: Middleware.Any]>()
+same<ReturnType<typeof Stack.lint>, ReadonlyArray<Stack.Diagnostic>>()
+same<Stack.Diagnostic["code"], Stack.Code>()
+same<Stack.CommonOptions["acknowledge"], ReadonlyArray<Stack.Code> | undefined>()
+same<Stack.SiteOptions["session"], Middleware.Any | false>()
+same<Stack.ApiOptions["rateLimit"], Middleware.Any | false>()
+declare const told: Stack.MustKnowClient<"AccessLog">
+export const names: "AccessLog" = Object.values(told)[0]!

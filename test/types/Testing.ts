@@ -37,3 +37,10 @@ const run: Effect.Effect<void, Testing.Broken, Forwarded.Client> =
 // @ts-expect-error the client is to be provided
 const closed: Effect.Effect<void, Testing.Broken> = run
 export { closed }
+
+// what is sent, and what a check needs beside
+const request: Testing.Request = { path: "/a", headers: { "x-a": "1" } }
+typeOf(Testing.laws(() => before, { request })).is<ReadonlyArray<Testing.Check>>()
+type Alone = ReturnType<typeof IpRestriction.middleware>
+const needed: Forwarded.Client extends Testing.Needs<Alone> ? true : false = true
+export { needed }

@@ -1,5 +1,6 @@
 /** Every middleware there is, as the laws take it. */
-import { Headers, HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
+import { HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
+import * as PlatformHeaders from "@effect/platform/Headers"
 import type { Layer } from "effect"
 import { Data, Effect, Option, Redacted, Schema } from "effect"
 import {
@@ -98,7 +99,7 @@ let keys = 0
 const keyed = Middleware.make({
   name: "Keyed",
   request: (exchange) => {
-    exchange.deriveRequest({ headers: Headers.set(exchange.request.headers, "idempotency-key", `"${keys++}"`) })
+    exchange.deriveRequest({ headers: PlatformHeaders.set(exchange.request.headers, "idempotency-key", `"${keys++}"`) })
   }
 })
 /** What a subject requires, which its type no longer says. */
