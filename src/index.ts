@@ -175,6 +175,14 @@ export * as IpRestriction from "./IpRestriction.js"
 export * as Keyring from "./Keyring.js"
 
 /**
+ * Takes a `POST` for the method that it says it is: for forms, which know `GET` and `POST` alone, and for clients whose
+ * proxies let nothing else through.
+ *
+ * @since 0.1.0
+ */
+export * as MethodOverride from "./MethodOverride.js"
+
+/**
  * Measures what a server does: durations, sizes, requests in flight and refusals, as Effect metrics under the names of
  * OpenTelemetry's conventions for HTTP servers.
  *
