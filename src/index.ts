@@ -175,6 +175,13 @@ export * as IpRestriction from "./IpRestriction.js"
 export * as Keyring from "./Keyring.js"
 
 /**
+ * Closes an app for a while, and opens it again, without another release: 503, and when to come back.
+ *
+ * @since 0.1.0
+ */
+export * as Maintenance from "./Maintenance.js"
+
+/**
  * Takes a `POST` for the method that it says it is: for forms, which know `GET` and `POST` alone, and for clients whose
  * proxies let nothing else through.
  *

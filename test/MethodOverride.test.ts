@@ -2,7 +2,7 @@ import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platf
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck } from "effect"
 import { Csrf, Forwarded, MethodOverride, Stack } from "effect-middleware"
-import { type App, mounts, send } from "./utils/TestApp.js"
+import { type App, type Init, mounts, send } from "./utils/TestApp.js"
 
 const echo = Effect.flatMap(
   HttpServerRequest.HttpServerRequest,
@@ -63,7 +63,7 @@ describe("policy", () => {
 })
 
 describe("a request", () => {
-  const answer = (init: Parameters<typeof send>[1], options: MethodOverride.Options = {}) =>
+  const answer = (init: Init | undefined, options: MethodOverride.Options = {}) =>
     Effect.map(send(MethodOverride.middleware(options)(echo) as App, init), ({ body, status }) => [status, body])
   const both: MethodOverride.Options = { form: "_method" }
 
@@ -97,7 +97,7 @@ describe("a request", () => {
         [200, "PATCH _method=put"]
       ]
     ] satisfies ReadonlyArray<
-      readonly [string, Parameters<typeof send>[1], MethodOverride.Options, ReadonlyArray<unknown>]
+      readonly [string, Init, MethodOverride.Options, ReadonlyArray<unknown>]
     >
   )(
     "%s",

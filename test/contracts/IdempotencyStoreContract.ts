@@ -167,9 +167,9 @@ export const suite = <E>(
 
     test("a renewed claim does not lapse, and not with its key either", (store, key) =>
       Effect.gen(function*() {
-        const claim = yield* claimed(store, key, { lease: 1, ttl: 1 })
+        const claim = yield* claimed(store, key, { lease: 300, ttl: 300 })
         assert.isTrue(yield* store.renew(claim, minute))
-        yield* Effect.sleep("20 millis")
+        yield* Effect.sleep("350 millis")
         assert.strictEqual(yield* tagOf(store, key), "InProgress")
       }))
 

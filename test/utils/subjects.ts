@@ -22,6 +22,7 @@ import {
   Idempotency,
   IdempotencyStore,
   IpRestriction,
+  Maintenance,
   MethodOverride,
   Metrics,
   Middleware,
@@ -112,6 +113,8 @@ const behindProxy = (member: Middleware.Any) => stackOf(Forwarded.middleware({ t
 const secure = { allowed: { headers: { "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https" } } }
 
 /** A middleware joins the laws by its line. */
+const bypass = Redacted.make("0123456789abcdef")
+
 export const subjects: ReadonlyArray<Subject> = [
   subject("make, of plain phases", () => touch),
   subject("make, of Effects", () => touchEffect),
@@ -139,6 +142,11 @@ export const subjects: ReadonlyArray<Subject> = [
   subject("ExceptionHandlers.standard", () => ExceptionHandlers.standard(), { answers: true }),
   subject("ServerErrors", () => ServerErrors.middleware(), { answers: true }),
   subject("ServerErrors, with the debug page", () => ServerErrors.middleware({ debug: true }), { answers: true }),
+  subject("Maintenance, off", () => Maintenance.middleware(), { layer: Maintenance.layer() }),
+  subject("Maintenance, let by", () => Maintenance.middleware({ bypass: { header: "x-bypass", secret: bypass } }), {
+    layer: Maintenance.layer({ initially: true }),
+    allowed: { headers: { "x-bypass": Redacted.value(bypass) } }
+  }),
   subject("MethodOverride", () => MethodOverride.middleware()),
   subject("MethodOverride, by a form", () => MethodOverride.middleware({ form: "_method" })),
   subject("ProblemDetails", () => ProblemDetails.middleware()),
