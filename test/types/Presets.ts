@@ -107,3 +107,13 @@ export const reading = Middleware.reading(["method"], ({ method }) => method ===
 Middleware.reading(["method"], ({ headers }) => headers["x"] === "1")
 // @ts-expect-error nor may it ask for them
 Middleware.reading(["headers"], () => true)
+
+// what is told
+export const told: ReadonlyArray<Stack.Diagnostic> = Stack.lint(site)
+same<Stack.Diagnostic["code"], Stack.Code>()
+same<Middleware.Trait, NonNullable<Parameters<typeof Middleware.withTraits>[1]>>()
+// the parts have one name each
+same<keyof Stack.SiteParts, keyof Stack.CommonParts | "csrf" | "session">()
+same<keyof Stack.ApiParts, keyof Stack.CommonParts | "quota">()
+// @ts-expect-error who needs the client is named
+export const complaint: Stack.MustKnowClient<"Csrf"> = { "without `forwarded`": "Csrf" }
