@@ -65,15 +65,15 @@ export {
    * @category presets
    */
   api,
-  type ApiOptions,
-  type CommonOptions,
+  type ApiParts,
+  type CommonParts,
   type MustKnowClient,
   /**
    * @since 0.1.0
    * @category presets
    */
   site,
-  type SiteOptions
+  type SiteParts
 } from "./internal/presets.js"
 
 /**

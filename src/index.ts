@@ -87,6 +87,13 @@ export * as DebugPage from "./DebugPage.js"
 export * as Decompression from "./Decompression.js"
 
 /**
+ * The parts of `Stack.site` and `Stack.api` that need not be said: what almost every server has.
+ *
+ * @since 0.1.0
+ */
+export * as Defaults from "./Defaults.js"
+
+/**
  * Randomness for plain phases, which have no Effect to ask, injected so that
  * tests can fix it.
  *

@@ -4,6 +4,7 @@ import { Effect, Layer, Option, Redacted, Schema } from "effect"
 import {
   Authentication,
   Cors,
+  Defaults,
   Forwarded,
   Middleware,
   RateLimit,
@@ -28,8 +29,8 @@ const cors = Cors.middleware({ origins: ["https://app.example"] })
 const limits = RateLimit.fixedWindow({ limit: 2, window: "1 hour" })
 const rateLimit = RateLimit.middleware({ limits, key: RateLimit.client() })
 const authentication = User.required()
-const site = { forwarded, host, session }
-const api = { forwarded, host, cors, rateLimit, authentication }
+const site = { ...Defaults.site(), forwarded, host, session }
+const api = { ...Defaults.api(), forwarded, host, cors, rateLimit, authentication }
 
 const siteNames = [
   "ServerErrors",
@@ -120,7 +121,7 @@ describe.each(presets)("Stack.%s", (_, make, given, names, parts) => {
   it("or left out", () => {
     assert.deepStrictEqual(Stack.names(make(Object.fromEntries(parts.map((part) => [part, false])))), [])
     assert.deepStrictEqual(
-      Stack.names(make({ ...given, compression: false, https: undefined })),
+      Stack.names(make({ ...given, compression: false })),
       names.filter((name) => name !== "Compression")
     )
   })

@@ -6,6 +6,7 @@ import {
   Compression,
   Cors,
   Csrf,
+  Defaults,
   Forwarded,
   Middleware,
   RateLimit,
@@ -30,7 +31,7 @@ const limit = RateLimit.middleware({
 })
 const cors = Cors.middleware({ origins: ["https://example.com"] })
 
-const site = Stack.site({ forwarded, host, session })
+const site = Stack.site({ ...Defaults.site(), forwarded, host, session })
 same<Middleware.Middleware.Provides<typeof site>, AccessLog.Fields | Cart | Forwarded.Client | RequestId.RequestId>()
 same<Middleware.Middleware.Requires<typeof site>, SessionStore.SessionStore>()
 
@@ -49,20 +50,23 @@ same<
 >()
 // @ts-expect-error there is no such member
 Stack.replace(site, "Cors", cors)
-export const withCors = Stack.replace(Stack.site({ forwarded, host, session, cors }), "Cors", cors)
+export const withCors = Stack.replace(Stack.site({ ...Defaults.site(), forwarded, host, session, cors }), "Cors", cors)
 // @ts-expect-error it was left out
-Stack.without(Stack.site({ forwarded, host, session, compression: false }), "Compression")
+Stack.without(Stack.site({ ...Defaults.site(), forwarded, host, session, compression: false }), "Compression")
 // @ts-expect-error the session is known by its own name
-Stack.site({ forwarded, host, session, sesion: false })
+Stack.site({ ...Defaults.site(), forwarded, host, session, sesion: false })
+// @ts-expect-error each part has to be said
+Stack.site({ forwarded, host, session })
 // @ts-expect-error the session has to be said
-Stack.site({ forwarded, host })
+Stack.site({ ...Defaults.site(), forwarded, host })
 // @ts-expect-error no middleware
-Stack.site({ forwarded, host, session, cors: "*" })
+Stack.site({ ...Defaults.site(), forwarded, host, session, cors: "*" })
 // @ts-expect-error no code
-Stack.site({ forwarded, host, session, acknowledge: ["nonsense"] })
+Stack.site({ ...Defaults.site(), forwarded, host, session, acknowledge: ["nonsense"] })
 // @ts-expect-error AccessLog, SecurityHeaders, HttpsRedirect and Csrf need the client
-Stack.site({ forwarded: false, host, session })
+Stack.site({ ...Defaults.site(), forwarded: false, host, session })
 export const bare = Stack.site({
+  ...Defaults.site(),
   forwarded: false,
   host,
   session,
@@ -73,8 +77,9 @@ export const bare = Stack.site({
 })
 same<Middleware.Middleware.Requires<typeof bare>, SessionStore.SessionStore>()
 // @ts-expect-error tokens are kept in a session, which stands further in: leave it out, and Stack.after the session
-Stack.site({ forwarded, host, session, csrf: Csrf.middleware({ tokens: { session: Cart } }) })
+Stack.site({ ...Defaults.site(), forwarded, host, session, csrf: Csrf.middleware({ tokens: { session: Cart } }) })
 export const inline = Stack.api({
+  ...Defaults.api(),
   forwarded: Forwarded.middleware({ trust: { hops: 1 } }),
   host: TrustedHost.middleware({ hosts: ["api.example.com"] }),
   cors: Cors.middleware({ origins: ["https://example.com"] }),
@@ -82,7 +87,7 @@ export const inline = Stack.api({
   authentication: User.required()
 })
 
-const api = Stack.api({ forwarded, host, cors, rateLimit: limit, authentication: User.required() })
+const api = Stack.api({ ...Defaults.api(), forwarded, host, cors, rateLimit: limit, authentication: User.required() })
 same<Middleware.Middleware.Provides<typeof api>, AccessLog.Fields | Forwarded.Client | RequestId.RequestId | User>()
 export const replaced = Stack.replace(api, "Cors", cors)
 same<
@@ -90,7 +95,7 @@ same<
   RateLimitStore.RateLimitStore | Authentication.BackendOf<User>
 >()
 // @ts-expect-error rateLimit has to be said
-Stack.api({ forwarded, host, cors, authentication: false })
+Stack.api({ ...Defaults.api(), forwarded, host, cors, authentication: false })
 
 // traits are known words
 export const own = Middleware.make({ name: "Own", traits: ["guard"] })
@@ -103,12 +108,12 @@ Middleware.reading(["method"], ({ headers }) => headers["x"] === "1")
 // @ts-expect-error nor may it ask for them
 Middleware.reading(["headers"], () => true)
 
-// what is said of a part that is missing, and of an order
-same<Parameters<typeof Stack.lint>, [stack: Middleware.Any]>()
-same<ReturnType<typeof Stack.lint>, ReadonlyArray<Stack.Diagnostic>>()
+// what is told
+export const told: ReadonlyArray<Stack.Diagnostic> = Stack.lint(site)
 same<Stack.Diagnostic["code"], Stack.Code>()
-same<Stack.CommonOptions["acknowledge"], ReadonlyArray<Stack.Code> | undefined>()
-same<Stack.SiteOptions["session"], Middleware.Any | false>()
-same<Stack.ApiOptions["rateLimit"], Middleware.Any | false>()
-declare const told: Stack.MustKnowClient<"AccessLog">
-export const names: "AccessLog" = Object.values(told)[0]!
+same<Middleware.Trait, NonNullable<Parameters<typeof Middleware.withTraits>[1]>>()
+// the parts have one name each
+same<keyof Stack.SiteParts, keyof Stack.CommonParts | "csrf" | "session">()
+same<keyof Stack.ApiParts, keyof Stack.CommonParts | "quota">()
+// @ts-expect-error who needs the client is named
+export const complaint: Stack.MustKnowClient<"Csrf"> = { "without `forwarded`": "Csrf" }
