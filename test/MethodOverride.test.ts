@@ -105,7 +105,7 @@ describe("a request", () => {
       Effect.map(answer(init, options), (found) => assert.deepStrictEqual(found, expected))
   )
 
-  it.effect.each([["header", asks("<GET>")], ["form", form("_method=<GET>")]])(
+  it.effect.each([["header", asks("<GET>")], ["form", form("_method=<GET>")]] as const)(
     "is refused for another method, and is not told which: %s",
     ([, init]) =>
       Effect.gen(function*() {
