@@ -24,8 +24,10 @@ export const kernel = ["internal/failures", "internal/kernel", "internal/nodeHan
 /** Modules of internal/ that are no plain code: two public ones share what they do with Effect. */
 export const shared = [
   "internal/answers",
+  "internal/bufferedBody",
   "internal/cacheBodies",
   "internal/flights",
+  "internal/laws",
   "internal/lift",
   "internal/recode",
   "internal/redisClient",

@@ -268,6 +268,7 @@ export const middleware = <const Name extends string = "AccessLog">(
   const newest = new WeakMap<object, Pending>()
   return Middleware.make({
     name: options.name ?? "AccessLog" as Name,
+    traits: ["log"],
     requires: [Client],
     provides: Fields,
     request: (exchange) => {

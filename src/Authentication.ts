@@ -1153,6 +1153,7 @@ const authenticating = <User>(
   }
   return fromPhases(name, [{
     name,
+    traits: ["guard", "access", "authentication"],
     provides: kind === "optional" ? tags.option.key : tags.principal.key,
     request: (exchange: AnyExchange) => {
       const answer = exchange.get(tags.Backend).authenticate(exchange)
@@ -1210,6 +1211,7 @@ const presented = <User>(tags: Tags<User>, options: PresentedOptions) => {
   const refusals = refusalsOf(options)
   return fromPhases(name, [{
     name,
+    traits: ["guard", "access", "authentication"],
     request: (exchange: AnyExchange) => {
       const { method, url } = exchange.request
       const backend = exchange.get(tags.Backend)
@@ -1266,6 +1268,7 @@ const authorizing = <User>(
   }
   return fromPhases(name, [{
     name,
+    traits: ["guard", "access", "authentication"],
     provides: tags.principal.key,
     request: (exchange: AnyExchange) => {
       const answer = known(exchange) ?? exchange.get(tags.Backend).authenticate(exchange)

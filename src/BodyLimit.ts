@@ -156,6 +156,7 @@ export const middleware = <const Name extends string = "BodyLimit">(
   const name = options.name ?? "BodyLimit" as Name
   return fromPhases(name, [{
     name,
+    traits: ["guard", "body-limit"],
     request: (exchange: Middleware.Exchange) => {
       const { request } = exchange
       // its answer would not be sent: the connection ends with the one before

@@ -305,6 +305,7 @@ export const middleware = <const Name extends string = "Compression">(
   const name = options.name ?? "Compression" as Name
   return fromPhases(name, [{
     name,
+    traits: ["compression"],
     response: (draft: ResponseDraft, { entropy, request }: Middleware.Exchange) => {
       if (isHandshake(request)) return
       const content = contentOf(draft.body)

@@ -306,6 +306,7 @@ export const middleware = <const K extends Key = KeyOf, const Name extends strin
 
   return Middleware.make({
     name,
+    traits: ["guard", "permits"],
     requires: [Client],
     request,
     requestEffect: queue === undefined ? undefined : wait,

@@ -150,6 +150,7 @@ export const middleware = <const Name extends string = "Conditional">(
 
   return Middleware.make({
     name,
+    traits: ["etag"],
     request: ({ request: { headers, method, url } }) => {
       if (!isRequired(method, url) || headers["if-match"] !== undefined) return
       return headers["if-none-match"]?.trim() === "*" ? undefined : refuse

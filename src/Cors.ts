@@ -287,6 +287,7 @@ export const middleware = <
   const verdicts = Middleware.local<Effect.Effect<Settled, unknown, unknown>>()
   return Middleware.make({
     name: options.name ?? "Cors" as Name,
+    traits: ["cors"],
     request: (exchange) => {
       const { request } = exchange
       if (unasked !== undefined && request.headers.origin === undefined) return Middleware.Pass

@@ -273,6 +273,7 @@ export const middleware = <
   const name = options.name ?? "Csrf" as Name
   return fromPhases(name, [{
     name,
+    traits: ["guard", "csrf", "trusts-host"],
     provides: tokens && Token.key,
     // what it requires is in the type above
     request: (exchange: Middleware.Exchange<unknown>) => {

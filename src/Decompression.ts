@@ -256,6 +256,7 @@ export const middleware = <const Name extends string = "Decompression">(
   const name = options.name ?? "Decompression" as Name
   return fromPhases(name, [{
     name,
+    traits: ["guard", "decompression"],
     request: (exchange: Middleware.Exchange) => {
       const { request } = exchange
       const decision = decide(request.headers["content-encoding"])

@@ -244,6 +244,7 @@ export const middleware = <const Name extends string = "Forwarded">(
   const identify = policy(options)
   return Middleware.make({
     name: options.name ?? "Forwarded" as Name,
+    traits: ["client"],
     provides: Client,
     request: (exchange) => {
       const client = identify(factsOf(exchange.request))

@@ -120,6 +120,7 @@ export const middleware = <const Name extends string = "Hsts">(
   let told = false
   return Middleware.make({
     name: options.name ?? "Hsts" as Name,
+    traits: ["headers"],
     requires: [Client],
     response: (draft, exchange) => {
       const client = exchange.get(Client)

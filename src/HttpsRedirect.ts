@@ -188,6 +188,7 @@ export const middleware = <const Name extends string = "HttpsRedirect">(
   let told = false
   return Middleware.make({
     name: options.name ?? "HttpsRedirect" as Name,
+    traits: ["guard", "https", "trusts-host"],
     requires: [Client],
     request: (exchange) => {
       const { headers, method, originalUrl, url } = exchange.request

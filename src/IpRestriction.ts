@@ -357,6 +357,7 @@ export const middleware: {
     }
     return Middleware.make({
       name,
+      traits: ["guard", "access"],
       requires: [Client, lists],
       request: (exchange) => answer(exchange.get(lists).decide(exchange.get(Client).address))
     })
@@ -364,6 +365,7 @@ export const middleware: {
   const decide = policy(options)
   return Middleware.make({
     name,
+    traits: ["guard", "access"],
     requires: [Client],
     request: (exchange) => answer(decide(exchange.get(Client).address))
   })

@@ -216,6 +216,7 @@ export const middleware = <const Name extends string = "Metrics">(
 
   return Middleware.make({
     name: options.name ?? "Metrics" as Name,
+    traits: ["metrics"],
     requires: [Client],
     request: (exchange) => {
       const source = sourceOf(exchange.request)

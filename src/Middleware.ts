@@ -23,7 +23,7 @@ import type * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import type * as Entropy from "./Entropy.js"
 import { rescue } from "./internal/failures.js"
-import type { Ended, ErasedWrap, ExchangeImpl, Phase } from "./internal/kernel.js"
+import type { By, Ended, ErasedWrap, ExchangeImpl, Made, Phase } from "./internal/kernel.js"
 import {
   advance,
   apply,
@@ -162,6 +162,52 @@ export type Undivided<M extends Any> = M["members"] extends PhaseMembers ? Phase
 export interface Wrapping {
   readonly kind: "around"
 }
+
+/**
+ * What a middleware is to others, for `Stack.lint`: why one should stand outside another. Those of this package say theirs;
+ * one of your own joins them by `traits` of `make`, or by `withTraits`.
+ *
+ * - `"guard"` may refuse a request; `"access"` by who asks, `"authentication"` by what was presented, `"csrf"` by where the
+ *   request is from, `"host"` by its host, `"rate-limit"` by how many there were, `"by-client"` of each client,
+ *   `"body-limit"` by the size of the body, `"permits"` by how many run; `"https"` sends to another scheme.
+ * - `"trusts-host"` relies on the host of the request, which a `"host"` has looked at.
+ * - `"client"` tells who the client is, `"method"` changes the method, `"decompression"` the body; `"hides-cookies"` hides
+ *   them from what is inside.
+ * - `"identifier"`, `"session"` and `"nonce"` are made for one request.
+ * - `"log"` and `"metrics"` tell of each response, `"problem"` words refusals, `"cors"` and `"headers"` add to all.
+ * - `"cache"` stores responses, `"compression"` codes them, `"etag"` gives them a tag, `"timeout"` ends them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Trait =
+  | "access"
+  | "authentication"
+  | "body-limit"
+  | "by-client"
+  | "cache"
+  | "client"
+  | "compression"
+  | "cors"
+  | "csrf"
+  | "decompression"
+  | "etag"
+  | "guard"
+  | "headers"
+  | "hides-cookies"
+  | "host"
+  | "https"
+  | "identifier"
+  | "log"
+  | "method"
+  | "metrics"
+  | "nonce"
+  | "permits"
+  | "problem"
+  | "rate-limit"
+  | "session"
+  | "timeout"
+  | "trusts-host"
 
 /**
  * Any tag, for constraints: `Context.Tag` is invariant, so this names the parts
@@ -463,6 +509,7 @@ export type EffectOutcome<I, S> = [I] extends [never] ? Refuse<object> | Respond
  *   a refusal further in. Edits the draft; inner middlewares come first. Its own
  *   refusal is its own to word.
  * - `responseEffect`: the same as an Effect that cannot fail.
+ * - `traits`: what `Stack.lint` is to know of it.
  *
  * A phase that throws is a defect, and the client gets a 500: on the way in it
  * leaves the app as any defect does, on the way out its cause is logged.
@@ -497,6 +544,7 @@ export const make = <
 >(
   options: {
     readonly name: Name
+    readonly traits?: ReadonlyArray<Trait> | undefined
     readonly requires?: Requires
     readonly provides?: Context.Tag<I, S>
     readonly request?: ((exchange: Exchange<Identifiers<Requires>>) => Out) | undefined
@@ -516,11 +564,11 @@ export const make = <
   Name,
   Phases
 > => {
-  const { name, provides, request, requestEffect, response, responseEffect } = options
+  const { name, provides, request, requestEffect, response, responseEffect, traits } = options
   if (provides !== undefined && request === undefined && requestEffect === undefined) {
     throw new TypeError(`Middleware: "${name}" provides ${provides.key} but has no request phase that could`)
   }
-  return fromPhases(name, [{ name, provides: provides?.key, request, requestEffect, response, responseEffect }])
+  return fromPhases(name, [{ name, traits, provides: provides?.key, request, requestEffect, response, responseEffect }])
 }
 
 /**
@@ -707,6 +755,27 @@ export const provide = <I, S, E, R, const Key extends string, const Name extends
   return fromPhases(name, [{ name, provides: tag.key, requestEffect: () => requestEffect }])
 }
 
+/**
+ * The same middleware, of which `Stack.lint` knows more: for one that wraps, or that somebody else has written.
+ *
+ * @example
+ * ```ts
+ * import { HttpServerResponse } from "@effect/platform"
+ * import { Middleware } from "effect-middleware"
+ *
+ * const secret = Middleware.dispatch("Secret", (request, next) =>
+ *   request.headers["x-key"] === "secret" ? next : HttpServerResponse.empty({ status: 401 }))
+ *
+ * export const guard = Middleware.withTraits(secret, "guard", "access", "authentication")
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const withTraits = <M extends Any>(middleware: M, ...traits: ReadonlyArray<Trait>): M =>
+  // the phases are those of `M`, and so is what they do
+  fromPhases(middleware.name, phasesOf(middleware), middleware.members, { of: [middleware], traits }) as unknown as M
+
 // ---------------------------------------------------------------------------------------------------------------------
 // conditions
 // ---------------------------------------------------------------------------------------------------------------------
@@ -741,7 +810,7 @@ export const when = <M extends Any, E = never, R = never>(
   never,
   Middleware.Name<M>,
   Undivided<M>
-> => conditional("when", (exchange) => condition(exchange.request), middleware)
+> => conditional({ label: "when", known: known.has(condition) }, (exchange) => condition(exchange.request), middleware)
 
 /**
  * Applies a middleware to the requests that do not meet the condition.
@@ -759,7 +828,45 @@ export const unless = <M extends Any, E = never, R = never>(
   never,
   Middleware.Name<M>,
   Undivided<M>
-> => conditional("unless", (exchange) => not(condition(exchange.request)), middleware)
+> =>
+  conditional(
+    { label: "unless", known: known.has(condition) },
+    (exchange) => not(condition(exchange.request)),
+    middleware
+  )
+
+/**
+ * A condition that is given nothing of the request but what it names. So it cannot read a header, and `Stack.lint` lets it
+ * decide whether a guard runs.
+ *
+ * @example
+ * ```ts
+ * import { Middleware } from "effect-middleware"
+ * import { Option } from "effect"
+ *
+ * export const isLocal = Middleware.reading(
+ *   ["remoteAddress"],
+ *   ({ remoteAddress }) => Option.contains(remoteAddress, "127.0.0.1")
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category conditions
+ */
+export const reading = <const Field extends "method" | "remoteAddress">(
+  fields: ReadonlyArray<Field>,
+  decide: (facts: Pick<HttpServerRequest.HttpServerRequest, Field>) => boolean
+): Condition => {
+  const condition: Condition = ({ method, remoteAddress }) => {
+    const all = { method, remoteAddress }
+    // the fields are those that the type names
+    return decide(Object.fromEntries(fields.map((field) => [field, all[field]])) as never)
+  }
+  known.add(condition)
+  return condition
+}
+/** The conditions of which it is known what they read. */
+const known = new WeakSet<object>()
 
 /**
  * Applies the first middleware to the requests that meet the condition and the
@@ -782,17 +889,23 @@ export const whenOr = <const Name extends string, A extends Any, B extends Any, 
   Wrapping
 > => {
   const decide = (exchange: ExchangeImpl) => condition(exchange.request)
+  const made: Made = { of: [onTrue, onFalse], by: { label: "whenOr", known: known.has(condition) } }
   const [yes, no] = [phasesOf(onTrue), phasesOf(onFalse)]
   if (yes.every(isUnwrapped) && no.every(isUnwrapped)) {
     // a guard that is never met is a jump over the alternative
-    return fromPhases(name, [
-      { name: `${name} when`, guard: decide, skip: yes.length + 1 },
-      ...yes,
-      { name: `${name} or`, guard: () => false, skip: no.length },
-      ...no
-    ], wrapping)
+    return fromPhases(
+      name,
+      [
+        { name: `${name} when`, guard: decide, skip: yes.length + 1 },
+        ...yes,
+        { name: `${name} or`, guard: () => false, skip: no.length },
+        ...no
+      ],
+      wrapping,
+      made
+    )
   }
-  return fromPhases(name, [{ name, around: (app) => choose(decide, apply(yes, app), apply(no, app)) }], wrapping)
+  return fromPhases(name, [{ name, around: (app) => choose(decide, apply(yes, app), apply(no, app)) }], wrapping, made)
 }
 
 /**
@@ -832,7 +945,7 @@ export const forRoutes = <M extends Any>(
   Undivided<M>
 > => {
   const match = compileGuard(routes, options)
-  return conditional<M, never, never>("forRoutes", (exchange) => {
+  return conditional<M, never, never>({ label: "forRoutes", known: true, routes }, (exchange) => {
     const { method, url } = exchange.request
     const route = routed(exchange)
     return match(method, url) || (route !== undefined && match(method, route))
@@ -871,7 +984,7 @@ export const exceptRoutes = <M extends Any>(routes: ReadonlyArray<string>, middl
 > => {
   const match = compileExemption(routes)
   return conditional<M, never, never>(
-    "exceptRoutes",
+    { label: "exceptRoutes", known: true, routes },
     (exchange) => !match(exchange.request.method, exchange.request.url),
     middleware
   )
@@ -912,7 +1025,7 @@ export const firstOf = <
       responds,
       requestEffect: (exchange) => lift(run(exchange as ExchangeImpl))
     }
-  return fromPhases(name, [phase])
+  return fromPhases(name, [phase], undefined, { of: alternatives })
 }
 
 /**
@@ -953,7 +1066,7 @@ const attempt = (
 }
 
 const conditional = <M extends Any, E, R>(
-  label: string,
+  by: By,
   decide: (exchange: ExchangeImpl) => boolean | Effect.Effect<boolean, E, R>,
   middleware: M
 ): Middleware<
@@ -965,11 +1078,13 @@ const conditional = <M extends Any, E, R>(
   Undivided<M>
 > => {
   const phases = phasesOf(middleware)
+  const { label } = by
+  const made: Made = { of: [middleware], by }
   const name = middleware.name as Middleware.Name<M>
   if (phases.every(isUnwrapped)) {
-    return fromPhases(name, [{ name: label, guard: decide, skip: phases.length }, ...phases])
+    return fromPhases(name, [{ name: label, guard: decide, skip: phases.length }, ...phases], undefined, made)
   }
-  return fromPhases(name, [{ name, label, around: (app) => choose(decide, apply(phases, app), app) }], wrapping)
+  return fromPhases(name, [{ name, label, around: (app) => choose(decide, apply(phases, app), app) }], wrapping, made)
 }
 
 const not = <E, R>(verdict: boolean | Effect.Effect<boolean, E, R>) =>

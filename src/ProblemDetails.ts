@@ -382,6 +382,7 @@ export const middleware = <const Name extends string = "ProblemDetails">(
   }
   return Middleware.make({
     name: options.name ?? "ProblemDetails" as Name,
+    traits: ["problem"],
     response: (draft, exchange) => {
       if (draft.status < 400) return
       const problem = problemOf(draft, fill)

@@ -25,12 +25,12 @@ import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { serializeList, serializeString } from "structured-headers"
-import type { Principal } from "./Authentication.js"
 import { Client } from "./Forwarded.js"
 import { networkOf } from "./internal/address.js"
 import { digest } from "./internal/digest.js"
 import { lift } from "./internal/lift.js"
 import { compileExemption } from "./internal/pathPattern.js"
+import { type Somebody, subjectOf } from "./internal/principals.js"
 import * as Middleware from "./Middleware.js"
 import * as ProblemDetails from "./ProblemDetails.js"
 import type {
@@ -433,8 +433,12 @@ export interface ClientOptions {
  */
 export const client = (options: ClientOptions = {}): Key<Client> => {
   const networkOf = networker(options)
-  return (exchange) => networkOf(exchange.get(Client).address)
+  const key: Key<Client> = (exchange) => networkOf(exchange.get(Client).address)
+  ofClient.add(key)
+  return key
 }
+/** The keys that count who guesses. */
+const ofClient = new WeakSet<object>()
 
 const networker = ({ ipv4Prefix = 32, ipv6Prefix = 64 }: ClientOptions) => {
   between("ipv4Prefix", ipv4Prefix, 8, 32)
@@ -457,15 +461,10 @@ const networker = ({ ipv4Prefix = 32, ipv6Prefix = 64 }: ClientOptions) => {
  * @since 0.1.0
  * @category keys
  */
-export const principal =
-  <I, P extends Principal<unknown> | Option.Option<Principal<unknown>>>(tag: Context.Tag<I, P>): Key<I> =>
-  (
-    exchange
-  ) => {
-    const found: Principal<unknown> | Option.Option<Principal<unknown>> = exchange.get(tag)
-    if ("subject" in found) return found.subject
-    return found._tag === "Some" ? found.value.subject : undefined
-  }
+export const principal = <I, P extends Somebody>(tag: Context.Tag<I, P>): Key<I> => (exchange) => {
+  const found: Somebody = exchange.get(tag)
+  return subjectOf(found)
+}
 
 /**
  * By the key that a request presents in a header field, good or bad: before authentication, so that guessing is limited too. The
@@ -829,6 +828,7 @@ export const middleware = <
   const requires: ReadonlyArray<Middleware.NamedInRequires<RateLimitStore | KR | LR>> = [RateLimitStore]
   return Middleware.make({
     name: options.name ?? "RateLimit" as Name,
+    traits: ofClient.has(options.key) ? ["guard", "rate-limit", "by-client"] : ["guard", "rate-limit"],
     requires,
     request: (exchange) => {
       const { request } = exchange

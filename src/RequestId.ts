@@ -134,6 +134,7 @@ export const middleware = <const Trust extends Trusted = TrustedWhen, const Name
       : trust === "all" || (trust === "proxy" && exchange.get(Client).proxied)
   return Middleware.make({
     name: options.name ?? "RequestId" as Name,
+    traits: ["identifier"],
     requires: [Client],
     provides: RequestId,
     request: (exchange) => {

@@ -154,7 +154,8 @@ export const middleware = <const Name extends string = "ResponseCache">(
     tags: options.tags,
     notCached: new NotCached()
   })
-  return fromPhases(name, [{ name, provides: planned, ...phases }, { name, around: around as never }], wrapping)
+  const traits: ReadonlyArray<Middleware.Trait> = cookies === "hide" ? ["cache", "hides-cookies"] : ["cache"]
+  return fromPhases(name, [{ name, traits, provides: planned, ...phases }, { name, around: around as never }], wrapping)
 }
 
 /** A token, or a string (RFC 9211 section 2). */

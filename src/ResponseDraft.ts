@@ -78,6 +78,8 @@ export interface ResponseDraft {
    * could not be sent as written.
    */
   setCookie(name: string, value: string, options?: Cookies.Cookie["options"]): void
+  /** Replaces all cookies, and a `Set-Cookie` field that was set as text: for a middleware that judges each of them. */
+  replaceCookies(cookies: Cookies.Cookies): void
   /**
    * Replaces the body; `Content-Type` and `Content-Length` follow it, and a
    * length that no longer holds is removed.
@@ -255,6 +257,10 @@ class Draft implements Open {
     const taken = Object.hasOwn(cookies, name) ? cookies[name] : undefined
     const key = taken === undefined || identity(taken) === identity(cookie) ? name : identity(cookie)
     cookies[key] = cookie
+  }
+  replaceCookies(cookies: Cookies.Cookies) {
+    this.ownCookies = { ...cookies.cookies }
+    this.delete("set-cookie")
   }
   setBody(body: HttpBody.HttpBody) {
     this.ownBody = body

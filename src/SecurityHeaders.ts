@@ -472,6 +472,7 @@ export const middleware = <
   const nonces = Middleware.local<LazyNonce>()
   return fromPhases(name, [{
     name,
+    traits: hasNonce ? ["headers", "nonce"] : ["headers"],
     provides: hasNonce ? Nonce.key : undefined,
     request: !hasNonce ? undefined : (exchange: Middleware.Exchange) => {
       const nonce = new LazyNonce(exchange)

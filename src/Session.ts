@@ -418,6 +418,7 @@ const middleware = <Self, A, R, Name extends string>(
   const name = (options.name ?? id) as Name
   return fromPhases(name, [{
     name,
+    traits: ["session"],
     provides: id,
     request: (exchange: Middleware.Exchange<Keyring.Keyring | SessionStore>) => {
       const handle = make(exchange)

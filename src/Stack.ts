@@ -20,9 +20,10 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { ErasedApp } from "./internal/kernel.js"
 import { apply, concatAll, named, namesOf, phasesEffect, phasesOf } from "./internal/kernel.js"
+import * as Lint from "./internal/lint.js"
 import { layerRouterApp, remember, routesOfService } from "./internal/routes.js"
 import type { Make } from "./internal/stackMake.js"
-import type { Fold, Folded, Verify } from "./internal/stackTypes.js"
+import type { Edited, Verify } from "./internal/stackTypes.js"
 import type { Any, AnyTag, Middleware, PerRequest, PhaseMembers } from "./Middleware.js"
 
 export type {
@@ -57,6 +58,23 @@ export type {
    */
   WouldMisplace
 } from "./internal/stackTypes.js"
+
+export {
+  /**
+   * @since 0.1.0
+   * @category presets
+   */
+  api,
+  type ApiParts,
+  type CommonParts,
+  type MustKnowClient,
+  /**
+   * @since 0.1.0
+   * @category presets
+   */
+  site,
+  type SiteParts
+} from "./internal/presets.js"
 
 /**
  * Any stack, for constraints.
@@ -177,6 +195,51 @@ export const describe = (middleware: Any): string => {
   ].join("\n")
 }
 
+/**
+ * What is unwise in the order of a stack, though it compiles: each with why, and what to do. Stacks in the stack and
+ * conditions are seen through. `[]` is all well.
+ *
+ * @example
+ * ```ts
+ * import { Conditional, Compression, Stack } from "effect-middleware"
+ *
+ * for (const { code, members, reason, remedy } of Stack.lint(
+ *   Stack.make(Conditional.middleware(), Compression.middleware())
+ * )) {
+ *   console.log(`${code} (${members.join(", ")}): ${reason} ${remedy}`)
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ * @category inspection
+ */
+export const lint: (middleware: Any) => ReadonlyArray<Diagnostic> = Lint.lint
+
+/**
+ * Something that is unwise in a stack.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Diagnostic {
+  /** It stays the same from version to version. */
+  readonly code: Code
+  /** A `"note"` is something to see, which may be meant. */
+  readonly severity: "warning" | "note"
+  /** The names of those that it is about, outermost first. */
+  readonly members: ReadonlyArray<string>
+  readonly reason: string
+  readonly remedy: string
+}
+
+/**
+ * What a diagnostic is told by.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Code = Lint.Code
+
 // ---------------------------------------------------------------------------------------------------------------------
 // editing
 // ---------------------------------------------------------------------------------------------------------------------
@@ -199,13 +262,6 @@ type Before<L, N, M> = N extends unknown
 type After<L, N, M> = N extends unknown
   ? L extends readonly [infer A, ...infer T] ? NameOf<A> extends N ? [A, M, ...T] : [A, ...After<T, N, M>] : L
   : never
-// written out, since the compiler would print the alias and hide what the stack does
-type Edited<L> = L extends unknown
-  ? Fold<L> extends infer S extends Folded
-    ? Middleware<S["provides"], S["fails"], S["requires"], S["handles"], string, L>
-  : never
-  : never
-
 /**
  * Adds a member inside all others.
  *

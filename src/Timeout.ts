@@ -174,6 +174,7 @@ export const middleware = <const Name extends string = "Timeout">(
       : [{ name, response: (draft: ResponseDraft, exchange: ExchangeImpl) => limitBody(draft, exchange, idle, total) }],
     {
       name,
+      traits: ["timeout"],
       around: (app: ErasedApp) => limit === Infinity ? app : within(app, limit, disconnect, refusal)
     }
   ], wrapping)

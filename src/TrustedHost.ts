@@ -189,6 +189,7 @@ export const middleware = <
   const facts = options.source === "client" ? clientFacts : headerFacts
   return Middleware.make({
     name: options.name ?? "TrustedHost" as Name,
+    traits: ["guard", "host"],
     requires: [Client],
     request: (exchange) => {
       const decision = decide(facts(exchange))

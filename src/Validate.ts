@@ -208,6 +208,7 @@ const validated = <Self, Id extends string, A, I, R>(
     const name = options?.name ?? id as string as Name
     return fromPhases(name, [{
       name,
+      traits: ["guard"],
       provides: id,
       request: ({ request }: Middleware.Exchange) => {
         const result = decode(input(request))
@@ -356,6 +357,7 @@ export const contentType = <const Name extends string = "ContentType">(
   const refusal = Middleware.Refuse(new UnsupportedContent({ accept: types.join(", ").toLowerCase() }))
   return Middleware.make({
     name: options?.name ?? "ContentType" as Name,
+    traits: ["guard"],
     request: ({ request }) =>
       passes({ contentType: request.headers["content-type"], hasContent: hasContent(request) }) ? undefined : refusal
   })

@@ -295,6 +295,7 @@ export const middleware = <const O extends Origins = Origins<never, never>, cons
   const verdicts = Middleware.local<Effect.Effect<Settled, unknown, unknown>>()
   return Middleware.make({
     name: options.name ?? "WebSocket" as Name,
+    traits: [options.origins ?? "same-origin"].flat().includes("same-origin") ? ["guard", "trusts-host"] : ["guard"],
     provides: Handshake,
     request: (exchange) => {
       const { request } = exchange

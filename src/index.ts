@@ -50,6 +50,14 @@ export * as ConcurrencyLimit from "./ConcurrencyLimit.js"
 export * as Conditional from "./Conditional.js"
 
 /**
+ * Minimal attributes of every cookie that leaves, whoever has set it: Secure, HttpOnly and SameSite, and what browsers ask
+ * of a cookie before they keep it (RFC 6265bis).
+ *
+ * @since 0.1.0
+ */
+export * as Cookies from "./Cookies.js"
+
+/**
  * Says which other origins may read the responses, and answers the preflights of browsers.
  *
  * @since 0.1.0
@@ -77,6 +85,13 @@ export * as DebugPage from "./DebugPage.js"
  * @since 0.1.0
  */
 export * as Decompression from "./Decompression.js"
+
+/**
+ * The parts of `Stack.site` and `Stack.api` that need not be said: what almost every server has.
+ *
+ * @since 0.1.0
+ */
+export * as Defaults from "./Defaults.js"
 
 /**
  * Randomness for plain phases, which have no Effect to ask, injected so that
@@ -114,6 +129,11 @@ export * as Forwarded from "./Forwarded.js"
  * @since 0.1.0
  */
 export * as HealthCheck from "./HealthCheck.js"
+ * Header fields that every response has, or has not, and those that a handler is to see: set, append, remove, propagate.
+ *
+ * @since 0.1.0
+ */
+export * as Headers from "./Headers.js"
 
 /**
  * Has browsers come by https alone, for as long as you say: HTTP Strict Transport Security (RFC 6797).
@@ -138,6 +158,21 @@ export * as HttpException from "./HttpException.js"
 export * as HttpsRedirect from "./HttpsRedirect.js"
 
 /**
+ * Has what a client sends twice done once: by the `Idempotency-Key` of the request
+ * (draft-ietf-httpapi-idempotency-key-header-07), which a client makes for what it wants and sends again when it tries again.
+ *
+ * @since 0.1.0
+ */
+export * as Idempotency from "./Idempotency.js"
+
+/**
+ * Where idempotency keys and the answers to them are kept: the port, and what stands behind it in memory and in Redis.
+ *
+ * @since 0.1.0
+ */
+export * as IdempotencyStore from "./IdempotencyStore.js"
+
+/**
  * Lets requests in, or keeps them out, by the address of the client.
  *
  * @since 0.1.0
@@ -150,6 +185,21 @@ export * as IpRestriction from "./IpRestriction.js"
  * @since 0.1.0
  */
 export * as Keyring from "./Keyring.js"
+
+/**
+ * Closes an app for a while, and opens it again, without another release: 503, and when to come back.
+ *
+ * @since 0.1.0
+ */
+export * as Maintenance from "./Maintenance.js"
+
+/**
+ * Takes a `POST` for the method that it says it is: for forms, which know `GET` and `POST` alone, and for clients whose
+ * proxies let nothing else through.
+ *
+ * @since 0.1.0
+ */
+export * as MethodOverride from "./MethodOverride.js"
 
 /**
  * Measures what a server does: durations, sizes, requests in flight and refusals, as Effect metrics under the names of
@@ -286,6 +336,14 @@ export * as Stack from "./Stack.js"
  * @since 0.1.0
  */
 export * as Telemetry from "./Telemetry.js"
+
+/**
+ * What tests need of an app and of a middleware: a client without a socket, the laws that every middleware keeps, and
+ * attacks on it. It depends on no test runner.
+ *
+ * @since 0.1.0
+ */
+export * as Testing from "./Testing.js"
 
 /**
  * Ends what takes too long: a handler that does not answer, a body that does not come to its end.

@@ -243,15 +243,6 @@ describe("a request", () => {
       assert.match(text, /^HTTP\/1.1 200 OK[^]*\r\n1\r\nA\r\n$/)
     }))
 
-  it.scoped("whose response cannot be sent is a 500, also where the handlers of responses fail", () =>
-    Effect.gen(function*() {
-      const failing = Effect.zipRight(HttpApp.appendPreResponseHandler(() => Effect.die("twice")), ok)
-      for (const app of [text("x", { headers: { "x-a": "a\u0000b" } }), failing, HttpServerResponse.raw(Symbol())]) {
-        const port = yield* serve(app as HttpApp.Default)
-        assert.strictEqual((yield* answered(request(port))).status, 500)
-      }
-    }))
-
   it.scoped("may be answered by a web stream", () =>
     Effect.gen(function*() {
       const stream = () => new Response("from the web").body
@@ -336,6 +327,34 @@ describe("a request", () => {
       yield* answered(request(port, { path: "/x" }))
       assert.deepStrictEqual(yield* answered(Queue.take(ended)), ["http.server GET", 404, "/x"])
     }))
+})
+
+describe("a request has an answer", () => {
+  const handled = (handler: HttpApp.PreResponseHandler, app: HttpApp.Default<unknown>) =>
+    Effect.zipRight(HttpApp.appendPreResponseHandler(handler), app)
+  const unwritable = HttpServerResponse.text("ok", { headers: { "x-a": "\u0000" } })
+  const broken: Record<string, HttpApp.Default<unknown>> = {
+    "a response handler dies": handled(() => Effect.die("no"), ok),
+    "a response handler throws": handled(() => {
+      throw new Error("no")
+    }, ok),
+    "a response handler dies, and the app has failed": handled(() => Effect.die("no"), Effect.fail("x")),
+    "a field cannot be written": unwritable,
+    "a body cannot be sent": HttpServerResponse.raw(Symbol()),
+    "a status cannot be written": HttpServerResponse.text("ok", { status: 9999 }),
+    "a field of a failure cannot be written": Effect.fail(unwritable)
+  }
+  const native = Effect.runSync(Effect.tracer)
+  const traced = Layer.setTracer(
+    Tracer.make({ context: (f, fiber) => native.context(f, fiber), span: (...args) => native.span(...args) })
+  )
+  describe.each([["untraced", Layer.empty], ["traced", traced]] as const)("%s", (_, tracer) => {
+    it.scoped.each(Object.entries(broken))("where %s", ([, app]) =>
+      Effect.gen(function*() {
+        const port = yield* on(Layer.provide(HttpServer.serve(app as HttpApp.Default), tracer) as Served)
+        assert.strictEqual((yield* answered(request(port))).status, 500)
+      }))
+  })
 })
 
 describe("Expect: 100-continue", () => {

@@ -3,7 +3,14 @@
  */
 import { assert } from "@effect/vitest"
 import { Config, Effect, Layer, Logger, Redacted } from "effect"
-import { Keyring, PasswordHash, RateLimitStore, ResponseCacheStore, SessionStore } from "effect-middleware"
+import {
+  IdempotencyStore,
+  Keyring,
+  PasswordHash,
+  RateLimitStore,
+  ResponseCacheStore,
+  SessionStore
+} from "effect-middleware"
 import { server } from "../docs/examples/notes/app.js"
 import { Notes } from "../docs/examples/notes/Notes.js"
 import { backend, Tokens, Users } from "../docs/examples/notes/Users.js"
@@ -24,6 +31,7 @@ const serve = () =>
         SessionStore.layerMemory(),
         RateLimitStore.layerMemory(),
         ResponseCacheStore.layerMemory(),
+        IdempotencyStore.layerMemory(),
         Keyring.layer({ keys: [secret] })
       ]),
       Layer.orDie

@@ -18,6 +18,7 @@ import {
   type Authentication,
   DebugPage,
   Entropy,
+  IdempotencyStore,
   Keyring,
   PasswordHash,
   RateLimitStore,
@@ -72,6 +73,7 @@ const startWithKey = ({ notes = Notes.Default, store = SessionStore.layerMemory(
       store,
       RateLimitStore.layerMemory(),
       ResponseCacheStore.layerMemory(),
+      IdempotencyStore.layerMemory(),
       Keyring.layer({ keys: [Redacted.make(secret)] })
     ]),
     Layer.provideMerge(nodeServer),
@@ -195,6 +197,23 @@ describe("the notes example", () => {
       assert.strictEqual((yield* request(port, { path: "/notes" })).body, `[{"id":1,"text":"milk"}]`)
       assert.strictEqual((yield* request(port, { method: "DELETE", path: "/notes/1" })).status, 204)
       assert.strictEqual((yield* request(port, { path: "/notes" })).body, "[]")
+    }))
+
+  it.scoped("makes one note of a key, however often it is sent", () =>
+    Effect.gen(function*() {
+      const port = yield* start()
+      const headers = { ...json, "idempotency-key": "\"a\"" }
+      const post = (text: string) =>
+        request(port, { method: "POST", path: "/notes", headers, body: JSON.stringify({ text }) })
+      const first = yield* post("milk")
+      const again = yield* post("milk")
+      for (const { body, headers, status } of [first, again]) {
+        assert.deepStrictEqual([status, headers["location"], body], [201, "/notes/1", `{"id":1,"text":"milk"}`])
+      }
+      assert.strictEqual(again.headers["idempotency-replayed"], "true")
+      assert.notStrictEqual(again.headers["x-request-id"], first.headers["x-request-id"])
+      assert.strictEqual((yield* post("tea")).status, 422)
+      assert.strictEqual((yield* request(port, { path: "/notes" })).body, `[{"id":1,"text":"milk"}]`)
     }))
 
   it.scoped("answers every failure with a problem and the request id", () =>

@@ -14,6 +14,12 @@ export const contestants = [
     packages: ["ioredis"]
   },
   {
+    name: "floor",
+    is:
+      "the same, but that the handler is an Effect behind platform's router, in a fiber of its own: what no middleware can save; where there is a handler to run",
+    packages: ["effect", "@effect/platform"]
+  },
+  {
     name: "ours",
     is: "this package, on its own Node server; `ioredis`",
     packages: ["effect", "@effect/platform", "@effect/platform-node", "ioredis"]

@@ -120,8 +120,8 @@ interface Measuring<Name extends string, Variant extends string, Case> {
   readonly log: (line: string) => void
 }
 
-/** Milliseconds of CPU time for a request of the warm-up: what takes more than that is sent less. */
-const patience = 0.3
+/** Milliseconds of CPU time for a request of the warm-up: what takes more than that is sent less. The first take a millisecond. */
+const patience = 1
 
 /** One load, on its core. */
 export const load = async (folder: string, job: Job): Promise<Measured> => {

@@ -51,16 +51,20 @@ export const run = async (
   if (python === undefined) {
     log("Starlette is left out: apt-get install python3-starlette uvicorn python3-uvloop python3-httptools python3-jwt")
   }
-  const usual = servers.filter(({ name }) => name !== "ours-platform")
+  const usual = servers.filter(({ name }) => name !== "ours-platform" && name !== "floor")
   const limiting = usual.filter(({ name }) => name !== "starlette")
   // platform has no compression, and Koa's is a package that few have
   const compressing = usual.filter(({ name }) => name !== "effect" && name !== "koa")
   // a hit is compared with the handler that it saves
   const caching = usual.filter(({ name }) => name === "raw" || name === "ours")
   const doing = ({ name, variant }: Case) => {
+    // where none of the work is a handler's, the floor is what is done by hand
+    const doing = ["bare", "whole", "whole-20k"].includes(name)
+      ? servers
+      : servers.filter(({ name }) => name !== "floor")
     // Starlette would need a client of Redis that Debian does not have
-    if (isWhole(variant)) return servers.filter(({ name }) => name !== "starlette" || !needsRedis(variant))
-    if (variant === "bare") return servers
+    if (isWhole(variant)) return doing.filter(({ name }) => name !== "starlette" || !needsRedis(variant))
+    if (variant === "bare") return doing
     if (isLimited(variant)) return limiting
     if (variant === "compressed") return compressing
     return variant === "cached" || name === "slow" ? caching : usual

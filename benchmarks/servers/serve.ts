@@ -9,6 +9,7 @@ import type { Variant } from "./work.js"
 
 const apps: Record<Exclude<Name, "starlette">, () => Promise<App>> = {
   raw: () => import("./apps/raw.js"),
+  floor: () => import("./apps/floor.js"),
   ours: () => import("./apps/ours.js"),
   "ours-platform": () => import("./apps/oursPlatform.js"),
   effect: () => import("./apps/effect.js"),

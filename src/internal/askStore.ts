@@ -29,3 +29,10 @@ export const makeAsk = <E>(unavailable: (operation: string) => (cause: unknown) 
     return verdict === "alone" ? Effect.onInterrupt(asked, () => Effect.sync(circuit.abandoned)) : asked
   }
 }
+
+/** The same of what fails with whatever it likes. */
+export const makeGuarded = <E>(unavailable: (operation: string) => (cause: unknown) => E) => {
+  const ask = makeAsk(unavailable)
+  return <A>(operation: string, effect: Effect.Effect<A, unknown>): Effect.Effect<A, E> =>
+    Effect.clockWith((clock) => ask(operation, clock, Effect.mapError(effect, unavailable(operation))))
+}

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Entry } from "../ResponseCacheStore.js"
 import { open } from "../ResponseDraft.js"
+import { bodyOf } from "./bufferedBody.js"
 import type { Fields } from "./cachePolicy.js"
 import { contentOf } from "./content.js"
 import { notModified } from "./notModified.js"
@@ -16,9 +17,9 @@ type Response = HttpServerResponse.HttpServerResponse
 export const noBytes = new Uint8Array(0)
 
 /** Made once for as long as it is stored. */
-const made = new WeakMap<Entry, Response>()
+const made = new WeakMap<object, Response>()
 
-export const responseOf = (entry: Entry): Response => {
+export const responseOf = (entry: Pick<Entry, "body" | "headers" | "status">): Response => {
   const known = made.get(entry)
   if (known !== undefined) return known
   const { body, headers, status } = entry
@@ -29,10 +30,6 @@ export const responseOf = (entry: Entry): Response => {
   made.set(entry, response)
   return response
 }
-
-/** Without a type where nobody has said one: platform would say that it is any. */
-const bodyOf = (bytes: Uint8Array, type: string | undefined) =>
-  type === undefined ? HttpBody.raw(bytes, { contentLength: bytes.byteLength }) : HttpBody.uint8Array(bytes, type)
 
 /** As the client's own preconditions have it. */
 export const matched = (request: HttpServerRequest.HttpServerRequest, response: Response, now: number): Response => {

@@ -45,6 +45,7 @@ import type {
   Refuse,
   RequestChanges,
   Respond,
+  Trait,
   Wrapping
 } from "../Middleware.js"
 import type { ResponseDraft, Sent } from "../ResponseDraft.js"
@@ -83,9 +84,25 @@ export interface Phase {
   readonly responds?: boolean | undefined
   readonly around?: ErasedWrap | undefined
   readonly bypass?: Bypass | undefined
+  readonly traits?: ReadonlyArray<Trait> | undefined
 }
 
-/** What a server can know of what wraps without running it, before there is a fiber. */
+/** What `Stack.lint` sees of a middleware made from others. */
+export interface Made {
+  /** Of these one runs, or none. */
+  readonly of: ReadonlyArray<Any>
+  readonly by?: By | undefined
+  readonly traits?: ReadonlyArray<Trait> | undefined
+}
+
+/** What decides whether it runs, and whether it is known what that reads. */
+export interface By {
+  readonly label: string
+  readonly known: boolean
+  readonly routes?: ReadonlyArray<string> | undefined
+}
+
+/** Of what wraps and lets responses by as they are: what a server can know without running it, before there is a fiber. */
 export interface Bypass {
   /** Whether it lets the request by as it is. */
   readonly enters: (run: ExchangeImpl) => boolean
@@ -94,6 +111,7 @@ export interface Bypass {
 }
 
 const phasesKey = Symbol.for("effect-middleware/Middleware/phases")
+const madeKey = Symbol.for("effect-middleware/Middleware/made")
 export const wrapping: Wrapping = { kind: "around" }
 const plain: Phases = { kind: "phases" }
 
@@ -101,13 +119,15 @@ const plain: Phases = { kind: "phases" }
 export const fromPhases = <P, F, R, H, Name extends string, Members>(
   name: Name,
   phases: ReadonlyArray<ErasedPhase>,
-  members: unknown = plain
+  members: unknown = plain,
+  made?: Made
 ): Middleware<P, F, R, H, Name, Members> => {
   const self = (app: ErasedApp) => apply(phases as ReadonlyArray<Phase>, app)
   Object.defineProperties(self, {
     name: { value: name },
     members: { value: members, enumerable: true },
-    [phasesKey]: { value: phases }
+    [phasesKey]: { value: phases },
+    [madeKey]: { value: made }
   })
   // the phantom says what the phases do; the constructors above state it from the phases' own types
   return self as unknown as Middleware<P, F, R, H, Name, Members>
@@ -131,6 +151,9 @@ export const phasesOf = (middleware: Any): ReadonlyArray<Phase> => {
   }
   return phases
 }
+
+export const madeOf = (middleware: Any): Made | undefined =>
+  (middleware as unknown as { readonly [madeKey]?: Made })[madeKey]
 
 export const isUnwrapped = (phase: Phase) => phase.around === undefined
 export const isSync = (phase: Phase) => phase.guard === undefined && phase.requestEffect === undefined
@@ -310,7 +333,7 @@ export class ExchangeImpl implements Exchange {
 
   give(key: string, value: unknown) {
     if (!this.owned) {
-      this.services = new Map(this.services)
+      this.services = copyOf(this.services)
       this.owned = true
     }
     this.services.set(key, value)
@@ -479,6 +502,13 @@ interface FiberInternals {
   readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
 }
 
+/** By `forEach`, since the constructor makes an array of each entry. */
+export const copyOf = <K, V>(map: ReadonlyMap<K, V>): Map<K, V> => {
+  const copy = new Map<K, V>()
+  map.forEach((value, key) => copy.set(key, value))
+  return copy
+}
+
 /** Several FiberRefs for the price of one; `setFiberRef` would also leave out a context that is `Equal`. */
 const setAll = (fiber: AnyFiber, entries: ReadonlyArray<Setting>) =>
   (fiber as unknown as FiberInternals).setFiberRefs(withSettings(refsOf(fiber), fiber.id(), entries))
@@ -488,7 +518,7 @@ export const withSettings = (
   id: FiberId.Runtime,
   entries: ReadonlyArray<Setting>
 ): FiberRefs.FiberRefs => {
-  const locals = new Map(refs.locals)
+  const locals = copyOf(refs.locals)
   for (const [ref, value] of entries) {
     const stack = locals.get(ref) ?? []
     locals.set(ref, [[id, value], ...(stack[0]?.[0] === id ? stack.slice(1) : stack)])
@@ -575,6 +605,8 @@ interface Frame {
   readonly index: number
   /** Whether something wraps what is inside it. */
   readonly wrap: boolean
+  /** Whether it is wrapped by what leaves responses as they are: they are edited further out, with those of the next frame. */
+  readonly defers: boolean
   readonly phases: ReadonlyArray<Phase>
   next: ErasedApp
   /** Whether the log has been told that a failure was handled too late. */
@@ -603,6 +635,7 @@ export const apply = (
   const frames: Array<Frame> = [...wraps, phases.length - 1].map((end, index) => ({
     index,
     wrap: index < wraps.length,
+    defers: index > 0 && phases[wraps[index - 1]!]!.bypass !== undefined,
     phases: phases.slice(index === 0 ? 0 : wraps[index - 1]! + 1, end + 1),
     next: app,
     told: false
@@ -726,7 +759,7 @@ const go = (
   if (ended !== undefined) {
     exchange.conclude(ended)
     exchange.installAnnotations(fiber)
-    if (ended._tag === "Respond") return depart(fiber, exchange, ended.response)
+    if (ended._tag === "Respond") return depart(fiber, exchange, frame, ended.response)
     return refuse(fiber, exchange, ended._tag === "Die" ? Cause.die(ended.defect) : Cause.fail(ended.error))
   }
   exchange.install(fiber)
@@ -743,7 +776,7 @@ const proceed = (fiber: AnyFiber, exchange: ExchangeImpl, frame: Frame): ErasedA
   return Effect.matchCauseEffect(frame.next, {
     onSuccess: (response) => {
       const late = isLate(fiber, exchange, frame, Cause.empty)
-      const departed = depart(fiber, exchange, response)
+      const departed = depart(fiber, exchange, frame, response)
       return late ? Effect.zipRight(tooLate(nameOf(frame)), departed) : departed
     },
     onFailure: (cause) => {
@@ -871,8 +904,8 @@ const lift = (response: Response | Effect.Effect<Response, never, unknown>): Eff
   HttpServerResponse.isServerResponse(response) ? Effect.succeed(response) : response as Effect.Effect<Response>
 
 /** A response leaves through a frame. */
-const depart = (fiber: AnyFiber, exchange: ExchangeImpl, response: Response): ErasedApp => {
-  const flushed = lift(flush(exchange, response))
+const depart = (fiber: AnyFiber, exchange: ExchangeImpl, { defers }: Frame, response: Response): ErasedApp => {
+  const flushed = lift(defers && exchange.parent !== undefined ? response : flush(exchange, response))
   if (exchange.parent !== undefined) exchange.parent.child = exchange
   exchange.installAnnotations(fiber)
   exchange.leave(fiber)

@@ -33,6 +33,7 @@ import { pipeline } from "node:stream/promises"
 import {
   answered,
   begin,
+  copyOf,
   type ErasedApp,
   markAnswered,
   originalOf,
@@ -154,9 +155,13 @@ export const make = (
     // what the app requires is in the context of the settings
     const program = Effect.withFiberRuntime(effect) as Effect.Effect<unknown, unknown>
     const fiber = fork(program, { updateRefs: (_, id) => withSettings(refs, id, settings) })
-    if (fiber.unsafePoll() !== null) return
+    const exit = fiber.unsafePoll()
+    if (exit !== null) return settle(request, exit)
     running.fibers.add(fiber)
-    fiber.addObserver(() => running.fibers.delete(fiber))
+    fiber.addObserver((exit) => {
+      running.fibers.delete(fiber)
+      settle(request, exit)
+    })
     whenLost(request, () => fiber.unsafeInterruptAsFork(HttpServerError.clientAbortFiberId))
   }
 
@@ -179,12 +184,7 @@ export const make = (
       Effect.flatMap(HttpServerError.causeResponse(cause), ([response, rest]): ErasedApp => {
         const sent = answer(response)
         return Cause.isEmptyType(rest) ? sent : Effect.zipRight(sent, Exit.failCause(rest))
-      }).pipe(
-        // whatever else is wrong, a client gets an answer
-        Effect.tapErrorCause(() => Effect.sync(() => giveUp(requestOf(fiber)))),
-        Effect.exit,
-        Effect.flatMap(close)
-      )
+      }).pipe(Effect.exit, Effect.flatMap(close))
     const closed = (sent: ErasedApp): ErasedApp =>
       isDone(sent)
         ? close(sent)
@@ -231,7 +231,7 @@ const contextOf = (
   request: HttpServerRequest.HttpServerRequest,
   scope: Scope.Scope
 ): Context.Context<never> => {
-  const all = new Map(services)
+  const all = copyOf(services)
   all.set(HttpServerRequest.HttpServerRequest.key, request)
   all.set(Scope.Scope.key, scope)
   all.set(Tracer.ParentSpan.key, new RequestSpan(request, spanOf))
@@ -258,7 +258,9 @@ const whenLost = (request: NodeServerRequest, f: () => void) => {
   }
 }
 
-const giveUp = (request: HttpServerRequest.HttpServerRequest) => {
+/** Whatever has gone wrong, a client that is still there gets an answer. */
+const settle = (request: NodeServerRequest, exit: Exit.Exit<unknown, unknown>) => {
+  if (Exit.isSuccess(exit) || request.source.socket.destroyed) return
   const node = responseOf(request)
   if (!node.headersSent) node.writeHead(500)
   if (!node.writableEnded) node.end()

@@ -2,6 +2,16 @@
  * What others want to know of who has sent a request: by the server's own request, which is the same from everywhere in a
  * stack.
  */
+import type { Option } from "effect/Option"
+import type { Principal } from "../Authentication.js"
+
+/** Who somebody is, or nobody. */
+export type Somebody = Principal<unknown> | Option<Principal<unknown>>
+
+export const subjectOf = (found: Somebody): string | undefined => {
+  if ("subject" in found) return found.subject
+  return found._tag === "Some" ? found.value.subject : undefined
+}
 
 const ends = new WeakMap<object, number>()
 

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Redis from "../Redis.js"
 import type { Found, Put, ResponseCacheUnavailable, Service, VariantOf } from "../ResponseCacheStore.js"
-import { makeAsk } from "./askStore.js"
+import { makeGuarded } from "./askStore.js"
 import { decode, encode, fromText, toText, toVary } from "./cacheEntry.js"
 import { digest } from "./digest.js"
 
@@ -78,12 +78,7 @@ export const fromRedis = (
   prefix: string,
   unavailable: (operation: string) => (cause: unknown) => ResponseCacheUnavailable
 ): Service => {
-  const ask = makeAsk(unavailable)
-  const guarded = <A>(
-    operation: string,
-    effect: Effect.Effect<A, unknown>
-  ): Effect.Effect<A, ResponseCacheUnavailable> =>
-    Effect.clockWith((clock) => ask(operation, clock, Effect.mapError(effect, unavailable(operation))))
+  const guarded = makeGuarded(unavailable)
 
   const keyOf = (key: string) => `${prefix}${digest(key)}`
   // a digest has no colon

@@ -143,3 +143,10 @@ type Wrong<L, Places, New> = Places extends readonly [infer X, ...infer Rest]
   : never
   // of an array nothing is known: what comes of it requires `unknown`
   : unknown
+
+// written out, since the compiler would print the alias and hide what the stack does
+export type Edited<L> = L extends unknown
+  ? Fold<L> extends infer S extends Folded
+    ? Middleware<S["provides"], S["fails"], S["requires"], S["handles"], string, L>
+  : never
+  : never

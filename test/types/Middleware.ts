@@ -496,3 +496,9 @@ typeOf(Middleware.every("All")(session, auth)).is<
 >()
 // @ts-expect-error the user needs the session
 Middleware.every("All")(auth, session)
+
+// what it is to others, for `Stack.lint`
+const guarding: ReadonlyArray<Middleware.Trait> = ["guard", "authentication"]
+typeOf(Middleware.withTraits(session, ...guarding)).is<typeof session>()
+// @ts-expect-error there is no such trait
+Middleware.withTraits(session, "gard")

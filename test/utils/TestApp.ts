@@ -18,33 +18,16 @@ import { Context, Effect, Layer, Option, type Runtime, type Scope } from "effect
 import { type Middleware, Stack } from "effect-middleware"
 import * as NodeServer from "effect-middleware/NodeServer"
 import * as Http from "node:http"
+import type { Init, Place, Reply, Send } from "../../src/internal/laws.js"
 import { codings, decode } from "./compression.js"
 
-export interface Init {
-  readonly method?: string
-  readonly path?: string
-  readonly headers?: Record<string, string>
-  readonly body?: string | Uint8Array<ArrayBuffer>
-}
-
-export interface Reply {
-  readonly status: number
-  readonly headers: Record<string, string>
-  readonly cookies: ReadonlyArray<string>
-  readonly body: string
-}
+export type { Init, Reply, Send }
 
 export type App = HttpApp.Default<unknown, never>
-/** Interrupt it, and the client goes away. */
-export type Send = (init?: Init) => Effect.Effect<Reply>
 export type Mounted = Effect.Effect<Send, never, Scope.Scope>
 
-export interface Mount {
+export interface Mount extends Pick<Place, "handles" | "router"> {
   readonly name: string
-  /** Whether the app's own failure can be handled there: platform's serve mounts answer it further in. */
-  readonly handles: boolean
-  /** Where the mount's own router stands, and so who sees that there is no route. */
-  readonly router: "inside" | "outside" | "none"
   readonly mount: (app: App, middleware: Middleware.Any) => Mounted
 }
 

@@ -1,6 +1,6 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit } from "effect"
-import { holds, laws } from "./laws.js"
+import { holds, laws, traitsOf } from "./laws.js"
 import { subjects } from "./subjects.js"
 import { type Mount, serverOf } from "./TestApp.js"
 
@@ -20,7 +20,9 @@ export const describeLaws = (mounts: ReadonlyArray<Mount>) => {
   for (const mount of mounts) {
     describe(`in ${mount.name}`, () => {
       for (const law of laws) {
-        const bound = subjects.filter(({ answers, name }) => chosen.test(name) && law.applies({ ...mount, answers }))
+        const bound = subjects.filter((subject) =>
+          chosen.test(subject.name) && law.applies({ ...mount, ...traitsOf(subject) })
+        )
         if (bound.length === 0) continue
         it.scoped(law.name, () =>
           Effect.gen(function*() {

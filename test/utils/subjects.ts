@@ -1,5 +1,6 @@
 /** Every middleware there is, as the laws take it. */
 import { HttpMiddleware, HttpServerRespondable, HttpServerResponse } from "@effect/platform"
+import * as PlatformHeaders from "@effect/platform/Headers"
 import type { Layer } from "effect"
 import { Data, Effect, Option, Redacted, Schema } from "effect"
 import {
@@ -9,14 +10,20 @@ import {
   Compression,
   ConcurrencyLimit,
   Conditional,
+  Cookies,
   Cors,
   Csrf,
   Decompression,
   ExceptionHandlers,
   Forwarded,
+  Headers,
   Hsts,
   HttpsRedirect,
+  Idempotency,
+  IdempotencyStore,
   IpRestriction,
+  Maintenance,
+  MethodOverride,
   Metrics,
   Middleware,
   ProblemDetails,
@@ -89,6 +96,14 @@ const rewritten = Middleware.make({
   name: "Rewritten",
   request: (exchange) => exchange.deriveRequest({ stream: (body) => body })
 })
+/** Gives each request a key of its own. */
+let keys = 0
+const keyed = Middleware.make({
+  name: "Keyed",
+  request: (exchange) => {
+    exchange.deriveRequest({ headers: PlatformHeaders.set(exchange.request.headers, "idempotency-key", `"${keys++}"`) })
+  }
+})
 /** What a subject requires, which its type no longer says. */
 const supplied = <A>(layer: Layer.Layer<A>) => layer as unknown as Layer.Layer<never>
 
@@ -98,6 +113,8 @@ const behindProxy = (member: Middleware.Any) => stackOf(Forwarded.middleware({ t
 const secure = { allowed: { headers: { "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https" } } }
 
 /** A middleware joins the laws by its line. */
+const bypass = Redacted.make("0123456789abcdef")
+
 export const subjects: ReadonlyArray<Subject> = [
   subject("make, of plain phases", () => touch),
   subject("make, of Effects", () => touchEffect),
@@ -125,6 +142,13 @@ export const subjects: ReadonlyArray<Subject> = [
   subject("ExceptionHandlers.standard", () => ExceptionHandlers.standard(), { answers: true }),
   subject("ServerErrors", () => ServerErrors.middleware(), { answers: true }),
   subject("ServerErrors, with the debug page", () => ServerErrors.middleware({ debug: true }), { answers: true }),
+  subject("Maintenance, off", () => Maintenance.middleware(), { layer: Maintenance.layer() }),
+  subject("Maintenance, let by", () => Maintenance.middleware({ bypass: { header: "x-bypass", secret: bypass } }), {
+    layer: Maintenance.layer({ initially: true }),
+    allowed: { headers: { "x-bypass": Redacted.value(bypass) } }
+  }),
+  subject("MethodOverride", () => MethodOverride.middleware()),
+  subject("MethodOverride, by a form", () => MethodOverride.middleware({ form: "_method" })),
   subject("ProblemDetails", () => ProblemDetails.middleware()),
   subject("Validate.Query", () => Search.middleware()),
   subject("Validate.Query, of an Effect", () => LateSearch.middleware()),
@@ -166,6 +190,11 @@ export const subjects: ReadonlyArray<Subject> = [
   }),
   subject("HttpsRedirect", () => behindProxy(HttpsRedirect.middleware()), secure),
   subject("Hsts", () => behindProxy(Hsts.middleware()), secure),
+  subject(
+    "Headers",
+    () => Headers.middleware({ set: { "x-served-by": "laws" }, propagate: ["x-id"], request: { remove: ["x-none"] } })
+  ),
+  subject("Cookies", () => Cookies.middleware({ secure: false, httpOnly: false, sameSite: "none" })),
   subject("AccessLog", () => behindProxy(AccessLog.middleware()), secure),
   subject("Metrics", () => behindProxy(Metrics.middleware()), secure),
   subject("ServerTiming", () => ServerTiming.middleware({ details: true, processTime: true })),
@@ -258,6 +287,21 @@ export const subjects: ReadonlyArray<Subject> = [
     ...secure,
     layer: supplied(ResponseCacheStore.layerMemory())
   }),
+  subject("Idempotency, without a key", () => Idempotency.middleware({ scope: "everyone" }), {
+    layer: supplied(IdempotencyStore.layerMemory())
+  }),
+  ...(["finish", "release"] as const).map((onInterrupt) =>
+    subject(
+      `Idempotency, of a key, ${onInterrupt}`,
+      () => stackOf(keyed, Idempotency.middleware({ scope: "everyone", onInterrupt })),
+      {
+        allowed: { method: "POST" },
+        layer: supplied(IdempotencyStore.layerMemory()),
+        buffers: true,
+        finishes: onInterrupt === "finish"
+      }
+    )
+  ),
   subject("WebSocket", () => WebSocket.middleware()),
   subject("WebSocket, of an Effect", () => WebSocket.middleware({ origins: () => Effect.succeed(true) }))
 ]

@@ -68,7 +68,18 @@ const stored = (): Sessions => {
   }
 }
 
-const handler = (variant: Whole): RequestListener => {
+/** What answers `GET /me` and `GET /me/team`: here by hand, in floor.ts by an Effect. */
+type Read = (
+  request: IncomingMessage,
+  subject: string,
+  visitor: Visitor,
+  send: (body: string | Uint8Array) => void
+) => void
+
+const readHere: Read = ({ url }, subject, { visits }, send) =>
+  send(JSON.stringify(url === "/me" ? me(subject, visits) : team(visits)))
+
+const handler = (variant: Whole, answer: Read): RequestListener => {
   const limit = limits[variant]
   const count = needsRedis(variant) ? inRedis() : inMemory()
   const sessions = needsRedis(variant) ? stored() : inCookie
@@ -76,7 +87,7 @@ const handler = (variant: Whole): RequestListener => {
   return (request: IncomingMessage, response: ServerResponse) => {
     const began = performance.now()
     const fields = [...security, "x-request-id", randomUUID()]
-    const send = (status: number, body: string | Buffer | undefined, more: ReadonlyArray<string>) => {
+    const send = (status: number, body: string | Uint8Array | undefined, more: ReadonlyArray<string>) => {
       fields.push("server-timing", `total;dur=${(performance.now() - began).toFixed(1)}`, ...more)
       if (body !== undefined) fields.push("content-length", `${Buffer.byteLength(body)}`)
       response.writeHead(status, fields)
@@ -98,8 +109,7 @@ const handler = (variant: Whole): RequestListener => {
       fields.push("access-control-expose-headers", exposed)
     }
 
-    const sendJson = (value: unknown) => {
-      const body = JSON.stringify(value)
+    const sendJson = (body: string | Uint8Array) => {
       if (body.length < 1024 || headers["accept-encoding"]?.includes("gzip") !== true) return send(200, body, json)
       fields.push("content-encoding", "gzip", "vary", "Accept-Encoding")
       send(200, gzipSync(body), json)
@@ -112,14 +122,15 @@ const handler = (variant: Whole): RequestListener => {
         if (found instanceof Promise) found.then(use, (error: Error) => response.destroy(error))
         else use(found)
       }
-      if (method === "GET" && url === "/me") return read((found = nobody) => sendJson(me(subject, found.visits)))
-      if (method === "GET" && url === "/me/team") return read((found = nobody) => sendJson(team(found.visits)))
+      if (method === "GET" && (url === "/me" || url === "/me/team")) {
+        return read((found = nobody) => answer(request, subject, found, sendJson))
+      }
       if (method !== "POST" || url !== "/me/visits") return send(404, problems.notFound, problem)
       read((found) => {
         const changed = counted(found ?? visitor)
         const answer = (value: string | undefined) => {
           if (value !== undefined) fields.push("set-cookie", setCookie(value))
-          sendJson(me(subject, changed.visits))
+          sendJson(JSON.stringify(me(subject, changed.visits)))
         }
         // what is good for nothing is not written to
         const written = sessions.write(found === undefined ? undefined : cookie, changed)
@@ -152,4 +163,5 @@ const handler = (variant: Whole): RequestListener => {
   }
 }
 
-export const start = (variant: Whole): Promise<number> => listen(createServer(handler(variant)))
+export const start = (variant: Whole, answer = readHere): Promise<number> =>
+  listen(createServer(handler(variant, answer)))

@@ -8,6 +8,7 @@ import {
   ExceptionHandlers,
   Forwarded,
   HttpException,
+  Idempotency,
   ProblemDetails,
   RequestId,
   SecurityHeaders,
@@ -85,7 +86,11 @@ const create = Effect.gen(function*() {
   const note = yield* (yield* Notes).create(text)
   yield* Effect.logInfo(`created note ${note.id}`)
   return yield* noteJson(note, { status: 201, headers: { location: `/notes/${note.id}` } })
-}).pipe(Validate.contentType(["application/json"]))
+}).pipe(
+  Validate.contentType(["application/json"]),
+  // the notes are everybody's, and so are the keys by which one is made once, however often it is sent
+  Idempotency.middleware({ scope: "everyone" })
+)
 
 const read = Effect.gen(function*() {
   const { id } = yield* idParam

@@ -6,6 +6,7 @@ import { NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Effect, Layer, Option, Redacted } from "effect"
 import {
   DebugPage,
+  IdempotencyStore,
   Keyring,
   PasswordHash,
   RateLimitStore,
@@ -40,6 +41,12 @@ Listening on ${url}. Try:
   curl -iN ${url}/notes/stream
   curl -i ${url}/notes -H 'host: evil.test'
   curl -i ${url}/notes/1 -X OPTIONS -H 'origin: http://localhost:5173' -H 'access-control-request-method: DELETE'
+
+One note, however often it is sent: by its key. With another text the key is refused:
+
+  once="idempotency-key: \\"$RANDOM\\""
+  for i in 1 2; do curl -i ${url}/notes -H 'content-type: application/json' -H "$once" -d '{"text":"tea"}'; done
+  curl -i ${url}/notes -H 'content-type: application/json' -H "$once" -d '{"text":"coffee"}'
 
 A large list, made once a minute, compressed and sent once. Look at cache-status, content-encoding and the size:
 
@@ -97,10 +104,20 @@ const stores = Layer.unwrapEffect(Effect.map(
   Config.option(Config.redacted("REDIS_URL")),
   Option.match({
     onNone: () =>
-      Layer.mergeAll(SessionStore.layerMemory(), RateLimitStore.layerMemory(), ResponseCacheStore.layerMemory()),
+      Layer.mergeAll(
+        SessionStore.layerMemory(),
+        RateLimitStore.layerMemory(),
+        ResponseCacheStore.layerMemory(),
+        IdempotencyStore.layerMemory()
+      ),
     onSome: (url) =>
       Layer.provide(
-        Layer.mergeAll(SessionStore.layerRedis(), RateLimitStore.layerRedis(), ResponseCacheStore.layerRedis()),
+        Layer.mergeAll(
+          SessionStore.layerRedis(),
+          RateLimitStore.layerRedis(),
+          ResponseCacheStore.layerRedis(),
+          IdempotencyStore.layerRedis()
+        ),
         NodeRedis.layerConfig(Config.succeed(url))
       )
   })
