@@ -124,16 +124,18 @@ export * as ExceptionHandlers from "./ExceptionHandlers.js"
 export * as Forwarded from "./Forwarded.js"
 
 /**
- * Tells an orchestrator or a load balancer whether the process is alive and whether it is ready for requests.
- *
- * @since 0.1.0
- */
-export * as HealthCheck from "./HealthCheck.js"
  * Header fields that every response has, or has not, and those that a handler is to see: set, append, remove, propagate.
  *
  * @since 0.1.0
  */
 export * as Headers from "./Headers.js"
+
+/**
+ * Tells an orchestrator or a load balancer whether the process is alive and whether it is ready for requests.
+ *
+ * @since 0.1.0
+ */
+export * as HealthCheck from "./HealthCheck.js"
 
 /**
  * Has browsers come by https alone, for as long as you say: HTTP Strict Transport Security (RFC 6797).

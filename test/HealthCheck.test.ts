@@ -51,11 +51,7 @@ describe("middleware", () => {
     it.scoped("answers both, and lets the rest by", () =>
       Effect.gen(function*() {
         const health = yield* Layer.build(HealthCheck.layer({ bad: Effect.fail("a secret") }))
-        const supplied = HealthCheck.middleware()
-        const send = yield* mount(
-          Effect.provide(supplied(ok), health),
-          Stack.make()
-        )
+        const send = yield* Effect.provide(mount(ok as never, HealthCheck.middleware()), health)
         const live = yield* send({ path: "/livez" })
         assert.deepStrictEqual(seen(live), [200, pass])
         assert.strictEqual(live.headers["cache-control"], "no-store")
@@ -217,8 +213,8 @@ describe("drained", () => {
       const ports = yield* Deferred.make<number>()
       const server = Layer.scopedDiscard(Effect.gen(function*() {
         yield* Effect.addFinalizer(() => Deferred.succeed(stopped, void 0))
-        const app = Effect.provide(HealthCheck.middleware()(ok), health)
-        yield* Deferred.succeed(ports, yield* listen(Stack.serve(app, Stack.make()), ownServer))
+        const served = Layer.provide(Stack.serve(ok, HealthCheck.middleware()), Layer.succeedContext(health))
+        yield* Deferred.succeed(ports, yield* listen(served, ownServer))
       }))
       yield* Layer.buildWithScope(
         server.pipe(

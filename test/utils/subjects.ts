@@ -17,6 +17,7 @@ import {
   ExceptionHandlers,
   Forwarded,
   Headers,
+  HealthCheck,
   Hsts,
   HttpsRedirect,
   Idempotency,
@@ -142,6 +143,7 @@ export const subjects: ReadonlyArray<Subject> = [
   subject("ExceptionHandlers.standard", () => ExceptionHandlers.standard(), { answers: true }),
   subject("ServerErrors", () => ServerErrors.middleware(), { answers: true }),
   subject("ServerErrors, with the debug page", () => ServerErrors.middleware({ debug: true }), { answers: true }),
+  subject("HealthCheck", () => HealthCheck.middleware(), { layer: HealthCheck.layer({}) }),
   subject("Maintenance, off", () => Maintenance.middleware(), { layer: Maintenance.layer() }),
   subject("Maintenance, let by", () => Maintenance.middleware({ bypass: { header: "x-bypass", secret: bypass } }), {
     layer: Maintenance.layer({ initially: true }),
