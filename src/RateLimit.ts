@@ -828,7 +828,8 @@ export const middleware = <
   const requires: ReadonlyArray<Middleware.NamedInRequires<RateLimitStore | KR | LR>> = [RateLimitStore]
   return Middleware.make({
     name: options.name ?? "RateLimit" as Name,
-    traits: ofClient.has(options.key) ? ["guard", "rate-limit", "by-client"] : ["guard", "rate-limit"],
+    // one by client does not compile where it could not know it
+    traits: ["guard", ofClient.has(options.key) ? "by-client" : "rate-limit"],
     requires,
     request: (exchange) => {
       const { request } = exchange

@@ -510,6 +510,7 @@ describe("what is refused out there", () => {
     ["HttpsRedirect", https],
     ["Csrf", csrf],
     ["WebSocket", WebSocket.middleware()],
+    ["WebSocket, of other origins", WebSocket.middleware({ origins: "*" })],
     ["IpRestriction", IpRestriction.middleware({ allow: ["192.0.2.0/24"] })],
     ["IpRestriction, of a layer", IpRestriction.middleware({ lists: Blocked })],
     ["RateLimit", byClient],
@@ -545,6 +546,13 @@ describe("what is refused out there", () => {
     ["IpRestriction, of a layer", IpRestriction.middleware({ lists: Blocked })]
   ])("what a cache has is not asked of %s", (_, access) => {
     assert.deepStrictEqual(codes([forwarded, cache, access]), ["cache-outside-authentication"])
+  })
+
+  it("a cache that hides cookies is a cache, and hides them from authentication", () => {
+    assert.deepStrictEqual(
+      codes([forwarded, ResponseCache.middleware({ cookies: "hide" }), required]),
+      ["cache-outside-authentication", "cookies-hidden-from-session"]
+    )
   })
 
   it("SecurityHeaders has a nonce, or not", () => {
@@ -595,6 +603,7 @@ describe("what it sees", () => {
     assert.deepStrictEqual(codes([or(host, cors)]), [])
     assert.deepStrictEqual(codes([or(log, AccessLog.middleware({ name: "Other" }))]), [])
     assert.deepStrictEqual(codes([or(stackOf(host, cors), problem)]), found)
+    assert.deepStrictEqual(codes([or(or(host, problem), cors)]), [])
   })
 
   it("whatever its name is", () => {
@@ -619,6 +628,10 @@ describe("what it sees", () => {
       ["cache-outside-authentication"]
     )
     assert.deepStrictEqual(codes([Middleware.withTraits(own, "access"), cors]), found)
+    assert.deepStrictEqual(
+      codes([Middleware.withTraits(Middleware.withTraits(wrapping, "access"), "guard"), cors]),
+      found
+    )
   })
 
   it.effect("and with traits it is what it was", () =>
@@ -641,6 +654,10 @@ describe("a guard that does not always run", () => {
     ["unless, reading", Middleware.unless(isGet, host), []],
     ["whenOr, reading", Middleware.whenOr("Or", isGet, host, problem), []],
     ["firstOf", Middleware.firstOf("First", host, problem), []],
+    ["two in each other", Middleware.when(() => true, Middleware.forRoutes(["/a"], host)), [
+      "guard-by-function",
+      "guard-with-routes"
+    ]],
     ["forRoutes, of what is none", Middleware.forRoutes(["/a"], problem), []]
   ])("%s", (_, member, expected) => assert.deepStrictEqual(codes([member]), expected))
 
