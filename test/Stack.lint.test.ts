@@ -548,6 +548,15 @@ describe("what is refused out there", () => {
     assert.deepStrictEqual(codes([forwarded, cache, access]), ["cache-outside-authentication"])
   })
 
+  it.each<[string, Middleware.Any]>([
+    ["required", required],
+    ["optional", Caller.optional()],
+    ["presented", Caller.presented()],
+    ["requires", Caller.requires({})]
+  ])("guesses at %s are counted outside of it", (_, authentication) => {
+    assert.deepStrictEqual(codes([forwarded, authentication, byClient]), ["authentication-outside-rate-limit"])
+  })
+
   it("a cache that hides cookies is a cache, and hides them from authentication", () => {
     assert.deepStrictEqual(
       codes([forwarded, ResponseCache.middleware({ cookies: "hide" }), required]),
@@ -556,8 +565,10 @@ describe("what is refused out there", () => {
   })
 
   it("SecurityHeaders has a nonce, or not", () => {
+    const withNonce = SecurityHeaders.middleware({ nonce: ["scriptSrc"] })
     assert.deepStrictEqual(codes([cache, headers]), [])
-    assert.deepStrictEqual(codes([cache, SecurityHeaders.middleware({ nonce: ["scriptSrc"] })]), ["nonce-under-cache"])
+    assert.deepStrictEqual(codes([cache, withNonce]), ["nonce-under-cache"])
+    assert.deepStrictEqual(codes([host, withNonce]), ["guard-outside-security-headers"])
   })
 
   it("a limit by principal belongs inside authentication, and a second by client may stand there", () => {
