@@ -138,6 +138,14 @@ describe("middleware", () => {
       }
     }))
 
+  it.effect("a field leaves as what was read of it, also where that keeps to the rules", () =>
+    Effect.gen(function*() {
+      const text = "raw=1; secure; httponly; samesite=lax; samesite=other"
+      assert.deepStrictEqual(yield* cookiesOf(HttpServerResponse.setHeader(ok, "set-cookie", text)), [
+        `raw=1${attributes}`
+      ])
+    }))
+
   it.effect("a cookie is deleted", () =>
     Effect.gen(function*() {
       const response = HttpServerResponse.unsafeSetCookie(ok, "a", "", { maxAge: 0, path: "/" })

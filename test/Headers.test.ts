@@ -112,7 +112,7 @@ describe("middleware", () => {
     ["append joins, by a function", { append: { "x-list": () => "b" } }, "x-list", "a, b"],
     ["Vary is merged", { append: { vary: "Accept, origin" } }, "vary", "accept, origin"],
     ["Cache-Control is merged", { append: { "cache-control": "private" } }, "cache-control", "max-age=60, private"],
-    ["challenges are merged", { append: { "www-authenticate": "Basic" } }, "www-authenticate", "Basic"],
+    ["challenges are merged", { append: { "www-authenticate": "Basic, Basic" } }, "www-authenticate", "Basic"],
     ["metrics are merged", { append: { "server-timing": "a, a" } }, "server-timing", "a"],
     ["remove removes", { remove: ["X-Away"] }, "x-away", undefined],
     ["a function reads the request", { set: { "x-m": ({ request }) => request.method } }, "x-m", "GET"],

@@ -121,6 +121,20 @@ describe("ResponseDraft", () => {
       ])
     })
 
+    it("replaces all of them, and a field that was set as text", () => {
+      const response = HttpServerResponse.setHeader(
+        HttpServerResponse.unsafeSetCookie(ok, "a", "1"),
+        "set-cookie",
+        "b=2"
+      )
+      const draft = ResponseDraft.open(response)
+      draft.replaceCookies(Cookies.fromIterable([Cookies.unsafeMakeCookie("c", "3")]))
+      draft.setCookie("d", "4")
+      assert.deepStrictEqual(cookiesOf(draft), ["c=3", "d=4"])
+      assert.isFalse(draft.has("set-cookie"))
+      assert.deepStrictEqual(Object.keys(response.cookies.cookies), ["a"])
+    })
+
     it("replaces one of the same name, domain and path", () => {
       const draft = ResponseDraft.open(ok)
       draft.setCookie("sid", "1", { path: "/", domain: "Example.com" })
